@@ -1,0 +1,25 @@
+"""What all tests share: the right to make namespaces, taken before any thread exists."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.testbed.base import TestbedError
+from lab.testbed.userns import ensure_privileges
+
+try:
+    # An ordinary user moves into a user namespace of their own; only a process with a single
+    # thread may, so it comes before everything else.
+    ensure_privileges()
+    _NO_NAMESPACES = None
+except TestbedError as error:
+    _NO_NAMESPACES = str(error)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs namespaces where the kernel forbids them, and say which setting does."""
+    if _NO_NAMESPACES is None:
+        return
+    for item in items:
+        if item.get_closest_marker("kernel") is not None:
+            item.add_marker(pytest.mark.skip(reason=_NO_NAMESPACES))
