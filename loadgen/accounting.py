@@ -1,0 +1,151 @@
+"""Adding up: workers' totals to a run's, and totals to sample values and back.
+
+The samples of the role `generator` carry the whole of the totals, so that what a run came to can be
+read from its samples alone, also when it was cut off in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from loadgen.messages import Tick, Totals
+from loadgen.sample import ROLE_GENERATOR, Sample
+from loadgen.summary import Number
+
+PREFIX = "generator_"
+_COUNTS = ("scheduled", "started", "ok", "failed", "dropped", "connect_calls")
+_SECONDS = {
+    "connect_call_seconds": "connect_call_seconds",
+    "cpu_user": "cpu_user_seconds",
+    "cpu_system": "cpu_system_seconds",
+}
+_GROUPS = {"drops": "drop_", "outcomes": "outcome_", "errors": "error_", "replies": "reply_"}
+
+
+def add(parts: Iterable[Totals]) -> Totals:
+    """Return the sum of several workers' totals.
+
+    The first failure is the earliest of any; what was started before it is the sum of what each
+    worker had started before its own first failure, or in all where it had none.
+    """
+    total = Totals()
+    started_before = 0
+    for part in parts:
+        for name in (*_COUNTS, "unfinished", *_SECONDS):
+            setattr(total, name, getattr(total, name) + getattr(part, name))
+        for group in _GROUPS:
+            into: dict[str, int] = getattr(total, group)
+            for key, count in getattr(part, group).items():
+                into[key] = into.get(key, 0) + count
+        if part.first_failure_at is None:
+            started_before += part.started
+        else:
+            started_before += part.started_before_first_failure or 0
+            if total.first_failure_at is None or part.first_failure_at < total.first_failure_at:
+                total.first_failure_at = part.first_failure_at
+    if total.first_failure_at is not None:
+        total.started_before_first_failure = started_before
+    return total
+
+
+def values_of(totals: Totals, busiest_worker_seconds: float) -> dict[str, Number]:
+    """Return the totals as the values of a sample."""
+    values: dict[str, Number] = {PREFIX + name: getattr(totals, name) for name in _COUNTS}
+    values[PREFIX + "in_flight"] = totals.unfinished
+    values.update({PREFIX + public: getattr(totals, name) for name, public in _SECONDS.items()})
+    values[PREFIX + "busiest_worker_seconds"] = busiest_worker_seconds
+    for group, prefix in _GROUPS.items():
+        for key, count in getattr(totals, group).items():
+            values[PREFIX + prefix + key] = count
+    if totals.first_failure_at is not None:
+        values[PREFIX + "first_failure_at"] = totals.first_failure_at
+        values[PREFIX + "started_before_first_failure"] = totals.started_before_first_failure or 0
+    return values
+
+
+def group_of(values: Mapping[str, Number], group: str) -> dict[str, int]:
+    """Return one of the groups (drops, outcomes, errors, replies) from a sample's values."""
+    prefix = PREFIX + _GROUPS[group]
+    return {
+        name.removeprefix(prefix): int(count)
+        for name, count in values.items()
+        if name.startswith(prefix)
+    }
+
+
+def totals_of(values: Mapping[str, Number]) -> Totals:
+    """Return the totals that `values_of` put into a sample."""
+
+    def count(name: str) -> int:
+        return int(values.get(PREFIX + name, 0))
+
+    first = values.get(PREFIX + "first_failure_at")
+    return Totals(
+        scheduled=count("scheduled"),
+        started=count("started"),
+        ok=count("ok"),
+        failed=count("failed"),
+        unfinished=count("in_flight"),
+        dropped=count("dropped"),
+        connect_calls=count("connect_calls"),
+        connect_call_seconds=float(values.get(PREFIX + "connect_call_seconds", 0)),
+        cpu_user=float(values.get(PREFIX + "cpu_user_seconds", 0)),
+        cpu_system=float(values.get(PREFIX + "cpu_system_seconds", 0)),
+        drops=group_of(values, "drops"),
+        outcomes=group_of(values, "outcomes"),
+        errors=group_of(values, "errors"),
+        replies=group_of(values, "replies"),
+        first_failure_at=None if first is None else float(first),
+        started_before_first_failure=None
+        if first is None
+        else count("started_before_first_failure"),
+    )
+
+
+class TickMerger:
+    """Turns the ticks of several workers into one sample for each moment of their common grid.
+
+    Workers report on the same grid of moments but not at the same time, and one that is stuck in
+    the kernel may pass over a moment. A moment is complete when every worker has reported it or a
+    later one, or has ended.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._latest: list[Tick | None] = [None] * workers
+        self._ended = [False] * workers
+        self._emitted = -1
+
+    def add(self, worker: int, tick: Tick) -> Iterator[Sample]:
+        """Take one worker's tick; yield the sample that it completes, if any."""
+        self._latest[worker] = tick
+        yield from self._complete()
+
+    def end(self, worker: int) -> Iterator[Sample]:
+        """Note that a worker reports no more; yield the sample that this completes, if any."""
+        self._ended[worker] = True
+        yield from self._complete()
+
+    def current(self) -> Totals:
+        """Return the sum of the latest totals known."""
+        return add(tick.totals for tick in self._latest if tick is not None)
+
+    def busiest(self) -> float:
+        """Return the CPU seconds of the worker that used most."""
+        return max(
+            (t.totals.cpu_user + t.totals.cpu_system for t in self._latest if t is not None),
+            default=0.0,
+        )
+
+    def sample(self, t: float) -> Sample:
+        """Return the latest totals as a sample at `t`."""
+        return Sample(t, ROLE_GENERATOR, values_of(self.current(), self.busiest()))
+
+    def _complete(self) -> Iterator[Sample]:
+        running = [tick for tick, ended in zip(self._latest, self._ended, strict=True) if not ended]
+        if not running or any(tick is None for tick in running):
+            return
+        ticks = [tick for tick in running if tick is not None]
+        number = min(tick.number for tick in ticks)
+        if number > self._emitted:
+            self._emitted = number
+            yield self.sample(max(tick.t for tick in ticks))

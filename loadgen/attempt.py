@@ -1,0 +1,58 @@
+"""One attempt's life: its states, and what ends it in each of them.
+
+    start ──► CONNECTING ──► AWAITING_REPLY ──► (next request) ──► AWAITING_CLOSE ──► end
+                  │                │                                    │
+                  └── errno, deadline or end of stream end it ──────────┘
+
+AWAITING_CLOSE exists only where the server is to close first (`quit`): the side that closes first
+keeps the TIME_WAIT socket (RFC 9293, 3.3.2), so waiting for the server's FIN is the point.
+
+An attempt in TIME_WAIT is already over: its descriptor is closed, its port is not free. That is the
+kernel's state, not the attempt's, and is seen only in the samples.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from loadgen.outcome import Outcome, Phase
+from loadgen.protocol import Reply
+
+
+class State(IntEnum):
+    """What an attempt is waiting for."""
+
+    CONNECTING = 0
+    AWAITING_REPLY = 1
+    AWAITING_CLOSE = 2
+
+
+PHASE: dict[State, Phase] = {
+    State.CONNECTING: Phase.CONNECT,
+    State.AWAITING_REPLY: Phase.EXCHANGE,
+    State.AWAITING_CLOSE: Phase.EXCHANGE,
+}
+"""The phase in which an errno is classified."""
+
+ON_DEADLINE: dict[State, Outcome] = {
+    State.CONNECTING: Outcome.CONNECT_TIMEOUT,
+    State.AWAITING_REPLY: Outcome.REPLY_TIMEOUT,
+    State.AWAITING_CLOSE: Outcome.CLOSE_TIMEOUT,
+}
+
+ON_END_OF_STREAM: dict[State, Outcome] = {
+    State.CONNECTING: Outcome.RESET,
+    State.AWAITING_REPLY: Outcome.TRUNCATED_REPLY,
+    State.AWAITING_CLOSE: Outcome.OK,
+}
+
+ON_REPLY: dict[Reply, Outcome] = {
+    Reply.HIT: Outcome.OK,
+    Reply.MISS: Outcome.OK,
+    Reply.STORED: Outcome.OK,
+    Reply.NOT_STORED: Outcome.OK,
+    Reply.SERVER_ERROR: Outcome.SERVER_ERROR,
+    Reply.TOO_MANY_CONNECTIONS: Outcome.TOO_MANY_CONNECTIONS,
+    Reply.MALFORMED: Outcome.MALFORMED_REPLY,
+}
+"""What a complete reply makes of the attempt; `INCOMPLETE` is not in it: wait for more."""

@@ -1,0 +1,30 @@
+"""The `loadgen` command: one module a verb, imported only when that verb is called."""
+
+from __future__ import annotations
+
+from loadgen.cli.group import LazyGroup, run_command
+
+VERBS = {
+    "run": "Open short connections on a schedule and say what happened to each.",
+    "watch": "Show the kernel's counters; no load.",
+    "merge": "Add up the run directories of several shards.",
+    "report": "Rebuild the summary of a run directory, a truncated one too.",
+}
+
+
+def _group() -> LazyGroup:
+    return LazyGroup(
+        name="loadgen",
+        package="loadgen.cli",
+        verbs=VERBS,
+        help=(
+            "Open thousands of short TCP connections a second and watch the kernel.\n\n"
+            "Exit codes: 0 pass, 1 unexpected error, 2 usage, 3 measurement invalid "
+            "(generator-limited, partial), 99 threshold failed, 130 interrupted."
+        ),
+    )
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    run_command(_group())

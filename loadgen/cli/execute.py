@@ -1,0 +1,200 @@
+"""Carries out `loadgen run`: options to configuration, the run itself, its writers, its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from loadgen import summary as records
+from loadgen.cli.group import Exit, fail
+from loadgen.config import RunConfig, parse_mix
+from loadgen.coordinator import Coordinator, RunError
+from loadgen.library_client import unsupported
+from loadgen.live import Live
+from loadgen.namespace import NamespaceError, open_namespace
+from loadgen.report import junit, text
+from loadgen.resolve import (
+    addresses_of,
+    check_sources,
+    descriptors_per_worker,
+    parse_namespaces,
+    usable_cpus,
+)
+from loadgen.rundir import RunDirectory
+from loadgen.summary import Summary
+from loadgen.target import is_loopback, parse_target
+from loadgen.thresholds import parse_threshold
+
+_DEFAULT_RATE = 1000.0
+_DEFAULT_TARGET = "127.0.0.1:11211"
+
+
+def default_workers(cpus: int, *, shared: bool) -> int:
+    """Return how many workers `--workers auto` means.
+
+    One a CPU; half of that where the servers run on the same machine, for each connection costs
+    them as much as the generator, and two workers that fight memcached for two CPUs open fewer
+    connections than one that does not.
+    """
+    return max(1, cpus // 2) if shared else cpus
+
+
+def build_config(options: dict[str, Any]) -> RunConfig:
+    """Return the effective configuration.
+
+    Raises:
+        ValueError: for anything that cannot be run; the message names the option's value.
+        NamespaceError: for a namespace that cannot be opened.
+    """
+    targets = [parse_target(text) for text in options["target"] or (_DEFAULT_TARGET,)]
+    namespaces = parse_namespaces(options["netns"])
+    for name in namespaces.values():
+        os.close(open_namespace(name))
+    addresses = addresses_of(targets, options["allow_target"], namespaces.values())
+    check_sources(options["source_ip"], addresses)
+    for expression in options["threshold"]:
+        parse_threshold(expression)
+    rate, schedule = options["rate"], options["schedule"]
+    if rate == "auto":
+        raise ValueError("--rate auto is the lab's; give loadgen a number, or max")
+    closed_loop = rate == "max"
+    brings_rate = schedule.startswith(("ramp", "steps"))
+    if closed_loop and schedule != "constant":
+        raise ValueError(f"--rate max is the closed loop; it has no --schedule {schedule}")
+    if brings_rate and rate is not None:
+        raise ValueError(f"--schedule {schedule} brings its own rates; leave --rate out")
+    servers_are_here = bool(namespaces) or any(is_loopback(host) for host, _ in addresses)
+    workers = options["workers"] or default_workers(usable_cpus(), shared=servers_are_here)
+    # Each worker keeps at least one attempt under way, so more workers than that exceed the bound.
+    bound = options["concurrency"] if closed_loop else options["max_in_flight"]
+    workers = min(workers, bound or workers)
+    affordable = descriptors_per_worker() * workers
+    timeout = options["timeout"]
+    config = RunConfig(
+        targets=[str(target) for target in targets],
+        addresses=addresses,
+        rate=None if closed_loop or brings_rate else rate or _DEFAULT_RATE,
+        closed_loop=closed_loop,
+        concurrency=options["concurrency"],
+        duration=options["duration"],
+        warmup=options["warmup"],
+        schedule=schedule,
+        gets=parse_mix(options["op"]),
+        op=options["op"],
+        key_space=options["key_space"],
+        value_size=options["value_size"],
+        requests_per_connection=options["requests_per_connection"],
+        close=options["close"],
+        client=options["client_kind"],
+        source_addresses=list(options["source_ip"]),
+        bind_early=options["bind_early"],
+        local_port_range=options["local_port_range"],
+        timeout=timeout,
+        connect_timeout=options["connect_timeout"] or timeout,
+        max_lateness=options["max_lateness"],
+        workers=workers,
+        max_in_flight=options["max_in_flight"] or affordable,
+        thresholds=list(options["threshold"]),
+        abort_on_fail=options["abort_on_fail"],
+        namespaces=namespaces,
+        sample_interval=options["interval"],
+        shard=options["shard"],
+        seed=options["seed"],
+    )
+    if not closed_loop:
+        config.law()
+    if config.client == "pymemcache" and (reason := unsupported(config)):
+        raise ValueError(reason)
+    return config
+
+
+def parse_start(text: str | None) -> float | None:
+    """Return seconds since the epoch for `--start-at`.
+
+    Raises:
+        ValueError: when the text is no time, or one that has passed.
+    """
+    if text is None:
+        return None
+    try:
+        moment = float(text)
+    except ValueError:
+        try:
+            parsed = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(
+                f"--start-at {text!r} is not a time: write 2030-01-31T12:00:00Z or epoch seconds"
+            ) from None
+        moment = (parsed if parsed.tzinfo else parsed.astimezone()).timestamp()
+    if moment < time.time():
+        raise ValueError(f"--start-at {text!r} has passed")
+    return moment
+
+
+def exit_code(summary: Summary) -> Exit:
+    """Return the exit code that a summary stands for; the most serious first."""
+    if any(w.code == "interrupted" for w in summary.warnings):
+        return Exit.INTERRUPTED
+    if not summary.verdict.passed:
+        return Exit.FAILED
+    return Exit.PASS if summary.validity == "valid" else Exit.INVALID
+
+
+def execute(options: dict[str, Any]) -> Exit:
+    """Run, write what was asked for, and return the exit code."""
+    try:
+        config = build_config(options)
+        start_at = parse_start(options["start_at"])
+        _check_places(options["json_file"], options["junit"])
+        out: Path = options["out"] or _new_directory()
+        directory = RunDirectory(out)
+    except NamespaceError as error:
+        fail(str(error))
+    except FileExistsError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot write the run directory {options['out']}: {error.strerror}")
+    live = Live(config, enabled=not options["quiet"] and sys.stderr.isatty())
+    try:
+        with live:
+            summary = trio.run(Coordinator(config, directory, live.update).run, start_at)
+    except RunError as error:
+        fail(str(error), Exit.UNEXPECTED)
+    if not options["quiet"]:
+        sys.stderr.write(text.render(summary, out))
+    if options["json_file"] == "-":
+        sys.stdout.buffer.write(records.encode(summary))
+        sys.stdout.flush()
+    elif options["json_file"]:
+        Path(options["json_file"]).write_bytes(records.encode(summary))
+    if options["junit"]:
+        options["junit"].write_bytes(junit.render(summary))
+    return exit_code(summary)
+
+
+def _check_places(*paths: str | Path | None) -> None:
+    """Check before the run that its results can be written after it.
+
+    Raises:
+        ValueError: naming the file whose directory is missing.
+    """
+    for path in paths:
+        if path not in {None, "-"} and not Path(str(path)).parent.is_dir():
+            raise ValueError(f"cannot write {path}: there is no directory {Path(str(path)).parent}")
+
+
+def _new_directory() -> Path:
+    """Return a new name under ./runs that sorts by time."""
+    stem = datetime.now(UTC).astimezone().strftime("%Y%m%d-%H%M%S")
+    path = Path("runs", stem)
+    number = 2
+    while path.exists():
+        path = Path("runs", f"{stem}-{number}")
+        number += 1
+    return path

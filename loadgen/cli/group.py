@@ -1,0 +1,116 @@
+"""What both commands, `loadgen` and `lab`, share: lazy verbs, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from enum import IntEnum
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+
+class Exit(IntEnum):
+    """The exit codes of both commands; the first two and the last are the shell's custom."""
+
+    PASS = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    INVALID = 3
+    FAILED = 99
+    INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose verbs are modules, imported when they are called and not for `--help`.
+
+    Args:
+        package: where the verbs' modules are; each has a click command named `command`.
+        verbs: each verb and its line in the help.
+    """
+
+    def __init__(self, *, package: str, verbs: Mapping[str, str], **options: Any) -> None:
+        super().__init__(
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+            **options,
+        )
+        self._package = package
+        self._verbs = verbs
+        self.params.append(
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_print_version,
+                help="Show the version and exit.",
+            )
+        )
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the verbs in the order a newcomer meets them."""
+        return list(self._verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the verb's module."""
+        if cmd_name not in self._verbs:
+            return None
+        command = import_module(f"{self._package}.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._verbs.items()))
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+    if value and not ctx.resilient_parsing:
+        from loadgen import __version__
+
+        click.echo(f"{ctx.info_name} {__version__}")
+        ctx.exit()
+
+
+def fail(message: str, code: Exit = Exit.USAGE) -> NoReturn:
+    """Print one line on stderr and exit."""
+    click.echo(f"error: {message}", err=True)
+    raise SystemExit(int(code))
+
+
+def run_command(group: click.Group) -> NoReturn:
+    """Run a command line; turn what was not foreseen into one line and exit code 1.
+
+    The environment variable CHURNLAB_TRACEBACK=1 shows the traceback instead.
+    """
+    try:
+        code = group.main(standalone_mode=False)
+    except click.Abort:
+        raise SystemExit(int(Exit.INTERRUPTED)) from None
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else str(error))
+        raise SystemExit(int(Exit.USAGE)) from None
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context else ""
+        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
+        raise SystemExit(int(Exit.USAGE)) from None
+    except KeyboardInterrupt:
+        raise SystemExit(int(Exit.INTERRUPTED)) from None
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(int(Exit.UNEXPECTED)) from None
+    except Exception as error:
+        if os.environ.get("CHURNLAB_TRACEBACK"):
+            raise
+        click.echo(
+            f"error: unexpected {type(error).__name__}: {error} "
+            "(CHURNLAB_TRACEBACK=1 shows where; please report it)",
+            err=True,
+        )
+        raise SystemExit(int(Exit.UNEXPECTED)) from None
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,51 @@
+"""`loadgen merge`: add up the run directories of several shards."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from loadgen.cli.group import fail
+
+
+@click.command()
+@click.argument(
+    "directory",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="-",
+    show_default=True,
+    metavar="FILE|-",
+    help="Where the summary goes.",
+)
+@click.option("--quiet", is_flag=True, help="No text on stderr.")
+def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None:
+    """Add up shards of one run (loadgen run --shard I/N) into one summary.
+
+    Counts and histograms are added; percentiles are taken afterwards. A missing shard makes the
+    result partial (exit 3); nothing is scaled up to make up for it.
+    """
+    from loadgen import stored, summary
+    from loadgen.cli.execute import exit_code
+    from loadgen.report import text
+
+    try:
+        merged = stored.merge([stored.read(path) for path in directory])
+    except stored.StoredError as error:
+        fail(str(error))
+    if not quiet:
+        sys.stderr.write(text.render(merged))
+    if json_file == "-":
+        sys.stdout.buffer.write(summary.encode(merged))
+        sys.stdout.flush()
+    else:
+        Path(json_file).write_bytes(summary.encode(merged))
+    sys.exit(int(exit_code(merged)))

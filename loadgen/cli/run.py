@@ -1,0 +1,219 @@
+"""`loadgen run`: open short connections on a schedule and say what happened to each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadgen.cli import types
+from loadgen.cli.group import Exit, fail
+
+
+@click.command(
+    epilog="Example: loadgen run 127.0.0.1:11211 --rate 20000 --duration 60s --threshold 'failed: rate == 0'"
+)
+@click.argument("target", nargs=-1, metavar="[HOST:PORT]...")
+@click.option(
+    "--rate",
+    type=types.RATE,
+    default=None,
+    help="Arrivals a second, or max: the closed loop, as fast as --concurrency allows.  [default: 1000]",
+)
+@click.option(
+    "--duration",
+    type=types.DURATION,
+    default="10s",
+    show_default=True,
+    help="How long arrivals fall due.",
+)
+@click.option(
+    "--schedule",
+    default="constant",
+    show_default=True,
+    help="constant, poisson, ramp:FROM-TO or steps:R1,R2,… (rates a second).",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1_000_000),
+    default=64,
+    show_default=True,
+    help="Attempts under way with --rate max.",
+)
+@click.option(
+    "--warmup",
+    type=types.DURATION_OR_ZERO,
+    default="0s",
+    show_default=True,
+    help="Load before the run that is not counted.",
+)
+@click.option(
+    "--op", default="get", show_default=True, help="get, set or mix:GETS/SETS, such as mix:90/10."
+)
+@click.option(
+    "--key-space",
+    type=click.IntRange(1, 10_000_000),
+    default=1000,
+    show_default=True,
+    help="Keys drawn from.",
+)
+@click.option(
+    "--value-size",
+    type=click.IntRange(0, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Bytes of a value.",
+)
+@click.option(
+    "--requests-per-connection",
+    type=click.IntRange(1, 1_000_000),
+    default=1,
+    show_default=True,
+    help="Requests before the connection is closed.",
+)
+@click.option(
+    "--close",
+    type=click.Choice(["client", "server", "rst"]),
+    default="client",
+    show_default=True,
+    help="Who closes first and keeps TIME_WAIT: client FIN, server FIN (quit), or a reset.",
+)
+@click.option(
+    "--client",
+    "client_kind",
+    type=click.Choice(["raw", "pymemcache"]),
+    default="raw",
+    show_default=True,
+    help="raw: the fast loop. pymemcache: the real library, a connection a call, in threads.",
+)
+@click.option(
+    "--source-ip",
+    multiple=True,
+    metavar="ADDR",
+    help="Source address; several give several pools of ports.",
+)
+@click.option(
+    "--bind-early",
+    is_flag=True,
+    help="Bind sources without IP_BIND_ADDRESS_NO_PORT, as careless clients do.",
+)
+@click.option(
+    "--local-port-range",
+    type=types.PORT_RANGE,
+    default=None,
+    help="The socket option IP_LOCAL_PORT_RANGE (Linux 6.3): searches with step 1.",
+)
+@click.option(
+    "--timeout",
+    type=types.DURATION,
+    default="3s",
+    show_default=True,
+    help="Longest life of an attempt.",
+)
+@click.option(
+    "--connect-timeout",
+    type=types.DURATION,
+    default=None,
+    help="Longest handshake.  [default: --timeout]",
+)
+@click.option(
+    "--max-lateness",
+    type=types.DURATION,
+    default="100ms",
+    show_default=True,
+    help="An arrival later than this is dropped and counted.",
+)
+@click.option(
+    "--workers",
+    type=types.WORKERS,
+    default="auto",
+    show_default=True,
+    help="Worker processes; auto is one a CPU, half where the servers share the machine.",
+)
+@click.option(
+    "--max-in-flight",
+    type=click.IntRange(1, 10_000_000),
+    default=None,
+    help="Attempts under way at most.  [default: what open files allow]",
+)
+@click.option(
+    "--netns",
+    multiple=True,
+    metavar="[ROLE=]NAME|PID",
+    help="Another namespace to sample, as server (default) or host.",
+)
+@click.option(
+    "--interval",
+    type=types.DURATION,
+    default="100ms",
+    show_default=True,
+    help="Time between two samples.",
+)
+@click.option(
+    "--threshold",
+    multiple=True,
+    metavar="EXPR",
+    help="A gate, such as 'failed: rate == 0' or 'latency_total: p(99) < 5ms'; exit 99 when one does not hold.  [default: 'ok: count > 0']",
+)
+@click.option(
+    "--abort-on-fail", is_flag=True, help="End as soon as a threshold cannot hold any more."
+)
+@click.option(
+    "--allow-target",
+    type=types.NETWORK,
+    multiple=True,
+    metavar="CIDR",
+    help="Allow load outside loopback and 198.18.0.0/15. Only for hosts that are yours.",
+)
+@click.option(
+    "--shard",
+    type=types.SHARD,
+    default="1/1",
+    help="This is generator I of N on several machines: it makes every N-th arrival.",
+)
+@click.option(
+    "--start-at",
+    default=None,
+    metavar="TIME",
+    help="Begin at this time: RFC 3339 or seconds since the epoch.",
+)
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Draws keys and Poisson arrivals."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Run directory.  [default: a new one under ./runs]",
+)
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default=None,
+    metavar="FILE|-",
+    help="Also write the summary there.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=None,
+    metavar="FILE",
+    help="Also write the thresholds as JUnit test cases.",
+)
+@click.option("--quiet", is_flag=True, help="No progress and no summary on stderr.")
+def command(**options: Any) -> None:
+    """Open short connections to memcached on a schedule and say what happened to each.
+
+    TARGET is HOST:PORT, 127.0.0.1:11211 when left out; several are used in turn. The summary goes
+    to stderr, the files of the run to --out.
+    """
+    from loadgen.cli.execute import execute
+
+    try:
+        code = execute(options)
+    except ValueError as error:
+        fail(str(error))
+    sys.exit(int(code if code is not None else Exit.PASS))

@@ -1,0 +1,89 @@
+"""Parameter types of the command lines: the parsers of the pure modules, as click wants them."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from loadgen.target import Network
+from loadgen.units import parse_duration
+
+
+class Parsed(click.ParamType[Any]):
+    """A parameter that a function parses; its ValueError is the message."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse text; pass through what is parsed already (defaults)."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _positive(parse: Callable[[str], float], what: str) -> Callable[[str], float]:
+    def checked(text: str) -> float:
+        value = parse(text)
+        if not 0 < value < float("inf"):
+            raise ValueError(f"{text!r}: {what} must be above 0")
+        return value
+
+    return checked
+
+
+def _rate(text: str) -> float | str:
+    if text in {"max", "auto"}:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a rate: write connections per second") from None
+    if not 0 < value <= 10_000_000:
+        raise ValueError(f"{text!r}: a rate is above 0 and at most 10,000,000 a second")
+    return value
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    low, dash, high = text.partition("-")
+    if not (dash and low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= 65535):
+        raise ValueError(f"{text!r} is not a port range: write LOW-HIGH, such as 32768-60999")
+    return int(low), int(high)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ValueError(f"{text!r} is not a shard: write I/N with I from 1 to N, such as 2/3")
+    return int(index) - 1, int(count)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a network: write ADDRESS/PREFIX") from None
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise ValueError(f"{text!r} is not a number of workers: write auto or 1 to 1024")
+    return int(text)
+
+
+DURATION = Parsed("duration", _positive(parse_duration, "a duration"))
+DURATION_OR_ZERO = Parsed("duration", parse_duration)
+RATE = Parsed("rate", _rate)
+PORT_RANGE = Parsed("low-high", _port_range)
+SHARD = Parsed("i/n", _shard)
+NETWORK = Parsed("cidr", _network)
+WORKERS = Parsed("auto|n", _workers)

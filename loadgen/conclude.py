@@ -1,0 +1,196 @@
+"""From the files of a run to its summary: one pure function, for live runs and stored ones alike.
+
+A run that ended well is summed up from the same records as one that was killed half-way: `run.json`,
+the samples and the interval histograms. What a killed run lacks is said in its warnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from loadgen import diagnosis, honesty, latency, sample, thresholds
+from loadgen.accounting import totals_of
+from loadgen.config import RunConfig
+from loadgen.latency import Counts
+from loadgen.messages import LATENCIES, LATENESS, Totals
+from loadgen.outcome import Outcome
+from loadgen.port_use import PortUse
+from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
+from loadgen.summary import Cause, Generator, Rate, SnapshotNote, Summary, Validity, Verdict
+from loadgen.summary import Warning as Notice
+
+
+class About(msgspec.Struct, kw_only=True):
+    """`run.json`: what is known of a run besides its measurements."""
+
+    schema: str = "churnlab.about/1"
+    version: str
+    config: RunConfig
+    environment: dict[str, Any]
+    started_at: str
+    """RFC 3339."""
+    sysctls: dict[str, dict[str, str]]
+    """In force when the run began, by role."""
+    absent: dict[str, dict[str, str]]
+    """Metrics that could not be read, by role, with the reason."""
+    seeded: bool | None = None
+    """Whether the keys were stored before the run; None when nothing had to be."""
+    origin: float | None = None
+    """Time 0 of the run on CLOCK_MONOTONIC, in seconds; None until it is fixed. Whoever watches the
+    same machine from elsewhere puts its readings on the run's clock with it."""
+    snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)
+    ended: Ended | None = None
+    """None while the run goes on, and for good when it was killed."""
+
+
+class Ended(msgspec.Struct, kw_only=True):
+    """How a run ended."""
+
+    elapsed: float
+    interrupted: bool = False
+    aborted_by: str | None = None
+    """The threshold that ended the run early."""
+    lost_workers: list[str] = msgspec.field(default_factory=list)
+    sampler_overruns: int = 0
+
+
+def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, Counts]) -> Summary:
+    """Return the summary of a run.
+
+    Args:
+        about: the contents of `run.json`.
+        samples: all roles, in the order they were written.
+        histograms: the whole run's, by tag, in buckets of microseconds.
+    """
+    config = about.config
+    by_role: dict[str, list[Sample]] = {}
+    for item in samples:
+        by_role.setdefault(item.role, []).append(item)
+    generator_samples = by_role.get(ROLE_GENERATOR, [])
+    totals = totals_of(generator_samples[-1].values) if generator_samples else Totals()
+    series = honesty.intervals(generator_samples)
+    ports = PortUse(by_role.get(ROLE_CLIENT, []), config)
+    attribution = honesty.attribute(series, config.workers, ports)
+    kernel = sample.ranges(item for item in samples if item.role != ROLE_GENERATOR)
+    latencies = {
+        tag: described
+        for tag in (*LATENCIES, LATENESS)
+        if (described := latency.describe(histograms.get(tag, {}))) is not None
+    }
+    observation = diagnosis.Observation(
+        config=config,
+        totals=totals,
+        attribution=attribution,
+        samples=by_role,
+        kernel=kernel,
+        sysctls=about.sysctls,
+        latency=latencies,
+    )
+    causes = diagnosis.diagnose(observation)
+    reasons = honesty.saturation(series, attribution, totals.scheduled, by_role.get(ROLE_HOST, []))
+    elapsed = generator_samples[-1].t if generator_samples else 0.0
+    ended = about.ended
+    whole = ended is not None and not ended.interrupted
+    counted = config.duration if whole else min(elapsed, config.duration) or config.duration
+    outcomes = {str(Outcome.OK): totals.ok, **totals.outcomes}
+    result = Summary(
+        config=msgspec.to_builtins(config),
+        environment=about.environment,
+        scheduled=totals.scheduled,
+        started=totals.started,
+        ok=totals.ok,
+        failed=totals.failed,
+        unfinished=totals.unfinished,
+        dropped=totals.dropped,
+        drops=totals.drops,
+        elapsed=elapsed,
+        rate=Rate(
+            target=None if config.closed_loop else config.law().mean_rate / config.shard[1],
+            offered=totals.scheduled / counted,
+            achieved=totals.ok / counted,
+        ),
+        outcomes={name: count for name, count in outcomes.items() if count},
+        errors=totals.errors,
+        replies=totals.replies,
+        first_failure_at=totals.first_failure_at,
+        started_before_first_failure=totals.started_before_first_failure,
+        causes=causes,
+        explanations=diagnosis.explanations(observation),
+        snapshots=about.snapshots,
+        latency={tag: found for tag, found in latencies.items() if tag != LATENESS},
+        lateness=latencies.get(LATENESS),
+        kernel=kernel,
+        generator=Generator(
+            workers=config.workers,
+            cpu_user=totals.cpu_user,
+            cpu_system=totals.cpu_system,
+            connect_call_seconds=totals.connect_call_seconds,
+            saturated=bool(reasons),
+            reasons=reasons,
+        ),
+        warnings=_warnings(about, attribution, reasons, totals, causes),
+        validity=_validity(about, reasons),
+        verdict=Verdict(passed=True, thresholds=[]),
+    )
+    expressions = config.thresholds or [thresholds.DEFAULT]
+    gates = [thresholds.parse_threshold(expression) for expression in expressions]
+    return msgspec.structs.replace(result, verdict=thresholds.judge(gates, result))
+
+
+def _validity(about: About, reasons: list[str]) -> Validity:
+    ended = about.ended
+    if ended is None or ended.interrupted or ended.lost_workers:
+        return "partial"
+    return "generator_limited" if reasons else "valid"
+
+
+def _warnings(
+    about: About,
+    attribution: honesty.Attribution,
+    reasons: list[str],
+    totals: Totals,
+    causes: Sequence[Cause],
+) -> list[Notice]:
+    config, ended = about.config, about.ended
+    found: list[Notice] = []
+
+    def warn(code: str, text: str, remedy: str) -> None:
+        found.append(Notice(code=code, text=text, remedy=remedy))
+
+    if ended is None:
+        warn("truncated", "the run did not end by itself", "what was recorded until then is shown")
+    elif ended.interrupted and ended.aborted_by is None:
+        warn("interrupted", "the run was interrupted", "let it run to its end")
+    elif ended.aborted_by is not None:
+        warn("aborted", f"the run was ended by {ended.aborted_by!r}", "see the threshold")
+    for lost in ended.lost_workers if ended else ():
+        warn("lost_worker", lost, "its share of the arrivals is missing, and not made up for")
+    for reason in reasons:
+        warn("generator_limited", reason, "lower --rate or give the generator more CPU")
+    if about.seeded is False:
+        warn("not_seeded", "the keys could not be stored before the run", "expect misses")
+    if ended and ended.sampler_overruns:
+        warn(
+            "sampler_overrun",
+            f"{ended.sampler_overruns} readings of the kernel took longer than their interval",
+            "raise --interval",
+        )
+    for cause in causes:
+        if cause.cause == diagnosis.TIME_WAIT_OVERFLOW:
+            warn("false_success", cause.title, cause.remedy)
+    if attribution.generator and not reasons:
+        warn(
+            "few_drops",
+            f"{attribution.generator} of {totals.scheduled} arrivals were dropped by the generator",
+            "too few to matter; lower --rate for none",
+        )
+    if config.close == "client" and any(a[0].startswith("127.") for a in config.addresses):
+        warn(
+            "loopback",
+            "on 127/8 the default tcp_tw_reuse=2 already reuses ports in TIME_WAIT",
+            "test between two namespaces (lab run) to see what a network would do",
+        )
+    return found

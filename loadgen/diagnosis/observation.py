@@ -1,0 +1,248 @@
+"""What a diagnosis has to go by, and the ledger that keeps it from explaining anything twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from loadgen.accounting import PREFIX
+from loadgen.config import RunConfig
+from loadgen.honesty import Attribution
+from loadgen.messages import Totals
+from loadgen.outcome import DESCRIPTIONS, Outcome
+from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, Sample
+from loadgen.summary import Cause, Evidence, Latency, MetricRange, Number
+
+_ALWAYS_READ = "netstat_Tcp_InSegs"
+"""A metric that every namespace has: where it was sampled, the namespace was."""
+_TIME_WAIT = "netstat_TcpExt_TW"
+_SERVED = (_TIME_WAIT, "netstat_Tcp_EstabResets", "netstat_TcpExt_TCPAbortOnData")
+"""Counters that move where a program closes its side first, or writes to a peer that has gone."""
+_SETTLES = 0.15
+"""Seconds after a server stopped in which it may still have answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One run, as the rules see it."""
+
+    config: RunConfig
+    totals: Totals
+    attribution: Attribution
+    samples: Mapping[str, Sequence[Sample]]
+    """By role, in the order of time."""
+    kernel: Mapping[str, Mapping[str, MetricRange]]
+    sysctls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """In force when the run began, by role."""
+    latency: Mapping[str, Latency] = field(default_factory=dict)
+    """Of the attempts that ended ok, from the intended start; by tag, lateness included."""
+
+    # --- whose namespaces were seen ---------------------------------------------------------
+
+    @property
+    def server(self) -> str | None:
+        """The role whose samples tell of the server's namespace; None where none does.
+
+        Toward 127/8 the server shares the client's namespace, and its counters.
+        """
+        if self.metric(_ALWAYS_READ, ROLE_SERVER) is not None:
+            return ROLE_SERVER
+        hosts = [host for host, _ in self.config.addresses]
+        return (
+            ROLE_CLIENT if all(host.startswith("127.") or host == "::1" for host in hosts) else None
+        )
+
+    @property
+    def between(self) -> str | None:
+        """The role of a bridge's or router's namespace on the way; None where none was sampled."""
+        return ROLE_HOST if self.metric(_ALWAYS_READ, ROLE_HOST) is not None else None
+
+    def setting(self, name: str, role: str | None) -> str | None:
+        """Return a sysctl that was in force in a role's namespace, None where nobody knows."""
+        return None if role is None else self.sysctls.get(role, {}).get(name)
+
+    # --- the kernel's counters --------------------------------------------------------------
+
+    def metric(self, name: str, role: str = ROLE_CLIENT) -> MetricRange | None:
+        """Return a kernel metric over the whole record, or None where it was not read."""
+        return self.kernel.get(role, {}).get(name)
+
+    def _like(self, role: str) -> Iterator[Sequence[Sample]]:
+        """Yield the samples of a role, and of the same role of other shards (`client@2`)."""
+        for name, series in self.samples.items():
+            if name.partition("@")[0] == role:
+                yield series
+
+    def change(
+        self, name: str, role: str | None = ROLE_CLIENT, since: float = 0.0, until: float = 1e9
+    ) -> Number:
+        """Return how far a counter moved from the moment `since` on; 0 where it was not read.
+
+        The clients of several shards are different hosts, and add up; their views of a server are
+        views of the same one, and do not.
+        """
+        moved = [_moved(series, name, since, until) for series in self._like(role or "")]
+        return sum(moved) if role == ROLE_CLIENT else max(moved, default=0)
+
+    def moved_at(self, name: str, role: str | None = ROLE_CLIENT) -> float | None:
+        """Return when a counter was first seen above where it stood at the run's start."""
+        moments = []
+        for series in self._like(role or ""):
+            readings = [(s.t, s.values[name]) for s in series if name in s.values]
+            start = next((v for t, v in reversed(readings) if t <= 0), None)
+            start = readings[0][1] if start is None and readings else start
+            first = next((t for t, v in readings if start is not None and v > start), None)
+            if first is not None:
+                moments.append(first)
+        return min(moments, default=None)
+
+    def most(self, name: str, role: str | None = ROLE_CLIENT) -> Evidence | None:
+        """Return the highest reading of a gauge as evidence, or None where it was not read."""
+        readings = [
+            (item.values[name], item.t)
+            for item in self.samples.get(role or "", ())
+            if name in item.values
+        ]
+        if not readings:
+            return None
+        value, at = max(readings, key=lambda reading: reading[0])
+        return Evidence(
+            metric=name,
+            value=value,
+            role=role or "",
+            at=at,
+            text=f"{name} reached {value:,}",
+        )
+
+    def counter(self, name: str, role: str | None, text: str, since: float = 0.0) -> Evidence:
+        """Return a counter's change as evidence; `text` says what it counts, {n} the number."""
+        value = self.change(name, role, since)
+        return Evidence(
+            metric=name,
+            value=value,
+            role=role or "",
+            at=self.moved_at(name, role),
+            text=text.format(n=f"{value:,}"),
+        )
+
+    # --- the generator's counters -----------------------------------------------------------
+
+    def first_at(self, name: str) -> float | None:
+        """Return when a counter of the generator was first seen above 0; None if never."""
+        for item in self.samples.get(ROLE_GENERATOR, ()):
+            if item.values.get(PREFIX + name, 0) > 0:
+                return item.t
+        return None
+
+    def generated(self, name: str, since: float = 0.0, until: float = 1e9) -> Number:
+        """Return how far a counter of the generator moved between two moments."""
+        series = self.samples.get(ROLE_GENERATOR, ())
+        return _moved(series, PREFIX + name, since, until, missing=0)
+
+    def increments(self, outcome: Outcome) -> list[tuple[float, int]]:
+        """Return when, and by how many, an outcome's count grew."""
+        name = f"{PREFIX}outcome_{outcome}"
+        series = [(s.t, int(s.values.get(name, 0))) for s in self.samples.get(ROLE_GENERATOR, ())]
+        return [(b[0], b[1] - a[1]) for a, b in pairwise([(0.0, 0), *series]) if b[1] > a[1]]
+
+    def silent(self, outcome: Outcome) -> int:
+        """Return how many attempts timed out while the server did nothing that anyone could see.
+
+        An attempt that timed out began a timeout earlier. An attempt answered in that time shows a
+        server that is slow; so does a connection that it closed, or wrote to after the client had
+        given up, which a server does that works through a backlog of abandoned requests. Without a
+        sample in that time there is nothing to go by, and the server counts as slow.
+        """
+        connecting = outcome is Outcome.CONNECT_TIMEOUT
+        config = self.config
+        limit = min(config.timeout, config.connect_timeout) if connecting else config.timeout
+        answered = [
+            (s.t, s.values.get(PREFIX + "ok", 0)) for s in self.samples.get(ROLE_GENERATOR, ())
+        ]
+        found = 0
+        for t, count in self.increments(outcome):
+            since = t - limit + _SETTLES
+            during = [ok for at, ok in answered if since <= at <= t]
+            if len(during) > 1 and during[0] == during[-1] and not self._served(since, t):
+                found += count
+        return found
+
+    def _served(self, since: float, until: float) -> bool:
+        """Return whether the server's program did something to its connections meanwhile."""
+        names = [name for name in _SERVED if self.server == ROLE_SERVER or name != _TIME_WAIT]
+        # The sampler's own connections to the servers end in the same counters when it gives up.
+        own = 2 * len(self.config.addresses)
+        return sum(self.change(name, self.server, since, until) for name in names) > own
+
+    def count_evidence(self, outcome: Outcome, count: int) -> Evidence:
+        """Return an outcome's count as evidence."""
+        return Evidence(
+            metric=f"{PREFIX}outcome_{outcome}",
+            value=count,
+            role=ROLE_GENERATOR,
+            at=self.first_at(f"outcome_{outcome}"),
+            text=f"{count:,} × {DESCRIPTIONS[outcome]}",
+        )
+
+
+def _moved(
+    series: Sequence[Sample],
+    name: str,
+    since: float,
+    until: float,
+    missing: Number | None = None,
+) -> Number:
+    """Return how far a counter moved from the last reading at `since` to the first at `until`."""
+    before: Number | None = missing
+    after: Number | None = None
+    for item in series:
+        value = item.values.get(name)
+        if value is None:
+            continue
+        if item.t <= since or before is None:
+            before = value
+        after = value
+        if item.t >= until:
+            break
+    return 0 if before is None or after is None else max(0, after - before)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Failed attempts and dropped arrivals that no cause has explained yet."""
+
+    outcomes: dict[str, int]
+    port_search_drops: int
+    in_flight_drops: int
+    generator_drops: int
+    ruled_out: list[str] = field(default_factory=list)
+    """What rules looked for and did not find, for the failures that are left in the end."""
+    hanging: list[Cause] = field(default_factory=list)
+    """Causes of attempts that hung until their deadline and so held their place in flight."""
+
+    @classmethod
+    def of(cls, observation: Observation) -> Ledger:
+        """Return the ledger with everything still open."""
+        attribution = observation.attribution
+        return cls(
+            dict(observation.totals.outcomes),
+            attribution.port_search,
+            attribution.in_flight,
+            attribution.generator,
+        )
+
+    def open(self, *outcomes: Outcome) -> int:
+        """Return how many failures of these outcomes are still open."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
+
+    def take(self, outcomes: Iterable[Outcome], most: int | None = None) -> int:
+        """Take up to `most` failures of these outcomes off the ledger; return how many."""
+        taken = 0
+        for outcome in outcomes:
+            open_here = self.outcomes.get(outcome, 0)
+            share = open_here if most is None else min(open_here, most - taken)
+            if share:
+                self.outcomes[outcome] = open_here - share
+                taken += share
+        return taken

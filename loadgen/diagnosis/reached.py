@@ -1,0 +1,137 @@
+"""Limits that were reached without failing anyone: causes of 0 connections.
+
+They are the most treacherous of all: the run looks clean, and the reason is that the kernel gave
+something up for it. A reader who takes such a success for the tuning's doing is misled.
+"""
+
+from __future__ import annotations
+
+from loadgen.diagnosis.observation import Ledger, Observation
+from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER
+from loadgen.summary import Cause, Evidence, Fault
+from loadgen.units import format_duration
+
+TIME_WAIT_OVERFLOW = "time_wait_overflow"
+_OVERFLOW = "netstat_TcpExt_TCPTimeWaitOverflow"
+_COOKIES = "netstat_TcpExt_TCPReqQFullDoCookies"
+
+
+def time_wait_overflow(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001 - a rule's signature
+    """More connections were closed than tcp_max_tw_buckets allows to wait.
+
+    The kernel then closes a socket without TIME_WAIT, silently: its port is free at once, so ports
+    never run out. It also answers a late segment of the old connection as if it belonged to nobody,
+    or to the next connection on that port, which is what TIME_WAIT is there to prevent (RFC 9293,
+    3.6.1; ip-sysctl.rst on tcp_max_tw_buckets: do not lower it).
+    """
+    causes = []
+    places: tuple[tuple[str, Fault, str], ...] = (
+        (ROLE_CLIENT, "client_host", "client"),
+        (ROLE_SERVER, "server_host", "server"),
+    )
+    for role, fault, who in places:
+        if not observation.change(_OVERFLOW, role):
+            continue
+        evidence = [
+            observation.counter(
+                _OVERFLOW, role, f"{{n}} connections of the {who} got no TIME_WAIT socket"
+            )
+        ]
+        most = observation.most("sockstat_TCP_tw", role)
+        limit = observation.metric("sockstat_TCP_tw_limit", role)
+        if most is not None and limit is not None:
+            evidence.append(
+                Evidence(
+                    metric=most.metric,
+                    value=most.value,
+                    limit=limit.last,
+                    role=role,
+                    at=most.at,
+                    text=f"{most.value:,} sockets in TIME_WAIT, at most {limit.last:,} allowed",
+                )
+            )
+        causes.append(
+            Cause(
+                cause=TIME_WAIT_OVERFLOW,
+                fault=fault,
+                connections=0,
+                first_at=evidence[0].at,
+                evidence=evidence,
+                title=(
+                    f"the {who}'s tcp_max_tw_buckets overflowed: TIME_WAIT was skipped, and "
+                    "successes that follow from it are false"
+                ),
+                remedy=(
+                    "raise net.ipv4.tcp_max_tw_buckets to its default again (a TIME_WAIT socket "
+                    "costs about 250 bytes) and judge the run by what happens then"
+                ),
+            )
+        )
+    return causes
+
+
+def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001
+    """The SYN queue was full, and cookies stood in for it."""
+    server = observation.server
+    if server is None or not observation.change(_COOKIES, server):
+        return []
+    evidence = [
+        observation.counter(
+            _COOKIES, server, "the SYN queue was full {n} times and a cookie was sent instead"
+        )
+    ]
+    if observation.change("netstat_TcpExt_SyncookiesRecv", server):
+        evidence.append(
+            observation.counter(
+                "netstat_TcpExt_SyncookiesRecv", server, "{n} handshakes came back with a cookie"
+            )
+        )
+    return [
+        Cause(
+            cause="syn_cookies_sent",
+            fault="server_host",
+            connections=0,
+            first_at=evidence[0].at,
+            evidence=evidence,
+            title="the server's queue of half-open connections was full; SYN cookies stood in",
+            remedy=(
+                "a longer queue takes a larger listen() backlog (memcached -b), net.core.somaxconn "
+                "and net.ipv4.tcp_max_syn_backlog; cookies cost CPU, and window scaling or SACK "
+                "where the client sends no timestamps; many half-open connections and few "
+                "completed ones are an attack"
+            ),
+        )
+    ]
+
+
+def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001
+    """connect() was slow, but nothing was due that it could have held up: the closed loop."""
+    attribution = observation.attribution
+    if attribution.slow_since is None or attribution.port_search or attribution.generator:
+        return []
+    return [
+        Cause(
+            cause="port_search_slow",
+            fault="client_host",
+            connections=0,
+            first_at=attribution.slow_since,
+            evidence=[
+                Evidence(
+                    metric="generator_connect_call_seconds",
+                    value=attribution.slow_connect,
+                    limit=attribution.baseline_connect,
+                    role=ROLE_GENERATOR,
+                    at=attribution.slow_since,
+                    text=(
+                        f"one connect() call took {format_duration(attribution.slow_connect)} on "
+                        f"average, {format_duration(attribution.baseline_connect)} before"
+                    ),
+                )
+            ],
+            title="the kernel's search for a free local port became slow and throttled the client",
+            remedy=(
+                "net.ipv4.tcp_tw_reuse = 1 or a wider net.ipv4.ip_local_port_range keeps half of "
+                "the range free"
+            ),
+        )
+    ]

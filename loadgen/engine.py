@@ -1,0 +1,233 @@
+"""The hot loop: opens, serves and closes connections, in one thread, as fast as the kernel does.
+
+Theory of operation. Everything a connection needs from the kernel costs one system call each:
+socket, connect, send, epoll_ctl, recv, close, and a share of epoll_wait. The loop adds as little as
+it can to that:
+
+- connect() on a non-blocking socket returns EINPROGRESS. On a fast LAN, and always between two
+  namespaces of one machine, the handshake is over before the next line runs; so the request is sent
+  at once, and only when that answers EAGAIN does the loop wait for the socket to become writable.
+- Requests, the replies they usually get, and the table of histogram buckets exist before the run.
+- An attempt's object is used again for the next one, so nothing is allocated for a connection but
+  its socket. Garbage collection is off: nothing here makes cycles.
+- The usual life of a connection, from its arrival to the close() after the reply that was expected,
+  runs within one function, `_loop`, on local variables: in CPython a call costs as much as the rest
+  of what is done between two system calls. Everything unusual (an errno, EAGAIN, a partial reply, a
+  second request, `quit`) is left to methods.
+- epoll's timeout counts whole milliseconds, which at 20,000/s is twenty arrivals. Short waits are
+  therefore made by select(2) on the epoll descriptor (a descriptor for which that works), whose
+  timeout has microseconds. Long ones are trio's.
+
+The clock is read before and after connect(), because time spent *inside* it is the mark of the
+kernel's port search (`loadgen.diagnosis`), and drops that it causes are not the generator's fault.
+
+Deadlines need no timers: attempts are kept in the order of their start, so the overdue ones are at
+the front, and a look every `_SWEEP` seconds finds them.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+
+import trio
+
+from loadgen.attempt import State
+from loadgen.connections import NON_BLOCKING_STREAM, Attempt, Connections
+from loadgen.latency import BUCKET_OF, slow_bucket
+from loadgen.messages import LATENCIES, LATENESS
+from loadgen.outcome import Phase
+
+_START_BATCH = 32
+_SERVE_BATCH = 256
+_SWEEP = 0.01
+_TRIO_WAIT = 0.005
+_TABLE = len(BUCKET_OF)
+_NEVER = float("inf")
+
+
+class Engine(Connections):
+    """Runs one worker's arrivals against the targets, and counts.
+
+    Args:
+        config: the run's configuration.
+        arrivals: when attempts are due, in seconds from the run's start (warm-up is negative);
+            ignored in the closed loop.
+        max_in_flight: attempts under way at most, in this worker.
+        concurrency: attempts kept under way in the closed loop, in this worker.
+        on_tick: called every `tick` seconds of the run with the tick's number and time.
+        tick: seconds between ticks.
+        seed: draws the requests.
+        clock: CLOCK_MONOTONIC, in seconds.
+    """
+
+    async def run(self, origin: float) -> None:
+        """Make every attempt; return when the last has ended.
+
+        Args:
+            origin: when the counted run starts, on the engine's clock; the warm-up comes before.
+        """
+        self._origin = self._next_tick = origin
+        await self._loop()
+        self.interrupted = self._stopping
+        self._abandon()
+
+    async def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915 - see the theory of operation
+        clock, arrivals, pairs, requests = self._clock, self._arrivals, self._pairs, self._requests
+        origin, closed_loop, limit = self._origin, self._closed_loop, self._limit
+        begin, end = origin - self._warmup, origin + self._duration
+        lateness = _NEVER if closed_loop else self._max_lateness
+        make, family, kind = socket.SocketType, self._family, NON_BLOCKING_STREAM
+        plain = self._port_range is None and not any(self._sources)
+        simple = self._requests_per_connection == 1 and not (self._server_closes or self._resets)
+        more_requests = self._requests_per_connection - 1
+        wait, mine = select.select, (self._descriptor,)
+        poll, register, receive = self._epoll.poll, self._epoll.register, self._receive
+        attempts, spare, totals, replies = self._attempts, self._spare, self.totals, self._replies
+        connecting, awaiting, readable = State.CONNECTING, State.AWAITING_REPLY, select.EPOLLIN
+        under_way, not_counted = errno.EINPROGRESS, self._warmup > 0
+        table, longest = BUCKET_OF, _TABLE / 1e6
+        late_counts, connect_counts, first_counts, total_counts = (
+            self._counts[tag] for tag in (LATENESS, *LATENCIES)
+        )
+        next_sweep = clock()  # long before the first arrival too: a stop may come while it waits
+        due = _NEVER if closed_loop else origin + next(arrivals, _NEVER)
+
+        while True:
+            now = clock()
+            if now >= next_sweep:
+                next_sweep = now + _SWEEP
+                self._look_after(now)
+                await trio.lowlevel.checkpoint()
+                if self._stopping:
+                    return
+            if closed_loop:
+                due = now if len(attempts) < limit and begin <= now < end else _NEVER
+
+            # Arrivals that are due, a batch at most, so that replies do not wait for long.
+            batch = _START_BATCH
+            while due <= now and batch:
+                if due < now - lateness:
+                    self._drop(due, now)
+                    due = origin + next(arrivals, _NEVER)
+                    continue
+                if len(attempts) >= limit:
+                    self._full_at = now
+                    break
+                batch -= 1
+                before = clock()
+                if counted := due >= origin:
+                    totals.started += 1
+                    if (late := before - due) < longest:
+                        late_counts[table[int(late * 1e6)]] += 1
+                    else:
+                        late_counts[slow_bucket(int(late * 1e6))] += 1
+                source, address = next(pairs)
+                sock = None
+                try:
+                    sock = make(family, kind) if plain else self._open(source)
+                except OSError as error:
+                    self._fail_early(self._phase, error.errno or 0, counted=counted)
+                    now = clock()
+                if sock is not None:
+                    if not plain:
+                        before = clock()
+                    number = sock.connect_ex(address)
+                    now = clock()
+                    if counted:
+                        totals.connect_calls += 1
+                        totals.connect_call_seconds += now - before
+                    if number == under_way or not number:
+                        attempt = spare.pop() if spare else Attempt()
+                        attempt.sock = sock
+                        attempt.intended = due
+                        attempt.started = before
+                        attempt.counted = counted
+                        attempt.requests_left = more_requests
+                        attempt.request = request = next(requests)
+                        descriptor = sock.fileno()
+                        attempts[descriptor] = attempt
+                        data = request.data
+                        try:
+                            sent = sock.send(data)
+                        except OSError as error:
+                            attempt.state = connecting
+                            self._send_refused(descriptor, attempt, error)
+                        else:
+                            attempt.state = awaiting
+                            register(descriptor, readable)
+                            if counted:
+                                if (took := now - due) < longest:
+                                    connect_counts[table[int(took * 1e6)]] += 1
+                                else:
+                                    connect_counts[slow_bucket(int(took * 1e6))] += 1
+                            if sent != len(data):
+                                self._send_rest(descriptor, attempt, sent)
+                    else:
+                        sock.close()
+                        self._fail_early(Phase.CONNECT, number, counted=counted)
+                if not closed_loop:
+                    due = origin + next(arrivals, _NEVER)
+                elif len(attempts) < limit and now < end:
+                    due = now
+                else:
+                    due = _NEVER
+
+            # Wait when there is time to; else only look.
+            if batch and (due > now or len(attempts) >= limit):
+                if due == _NEVER and not attempts and (not closed_loop or now >= end):
+                    return
+                until = next_sweep if due <= now or next_sweep < due else due
+                seconds = until - clock()
+                if seconds > _TRIO_WAIT:
+                    await self._sleep(seconds)
+                elif not wait(mine, (), (), max(0, seconds))[0]:
+                    continue
+            elif not attempts:
+                continue
+
+            # Connections that have something to say.
+            for descriptor, _ in poll(0, _SERVE_BATCH):
+                attempt = attempts[descriptor]
+                if attempt.state is not awaiting:
+                    self._go_on(descriptor, attempt)
+                    continue
+                try:
+                    data = attempt.sock.recv(receive)
+                except OSError as error:
+                    self._receive_failed(descriptor, attempt, error)
+                    continue
+                now = clock()
+                request = attempt.request
+                if simple and data == request.usual_reply and not attempt.buffer:
+                    attempt.sock.close()  # which also takes it off the epoll descriptor
+                    del attempts[descriptor]
+                    spare.append(attempt)
+                    if not_counted and not attempt.counted:
+                        continue
+                    totals.ok += 1
+                    replies[request.usual] += 1
+                    if (took := now - attempt.intended) < longest:
+                        first_counts[table[int(took * 1e6)]] += 1
+                    else:
+                        first_counts[slow_bucket(int(took * 1e6))] += 1
+                    if (took := clock() - attempt.intended) < longest:
+                        total_counts[table[int(took * 1e6)]] += 1
+                    else:
+                        total_counts[slow_bucket(int(took * 1e6))] += 1
+                else:
+                    self._received(descriptor, attempt, data)
+
+    def _look_after(self, now: float) -> None:
+        """Do what is due every `_SWEEP` seconds: end overdue attempts, and report at each tick."""
+        self._expire(now)
+        if now >= self._next_tick:
+            number = int((now - self._origin) / self._tick)
+            self._next_tick = self._origin + (number + 1) * self._tick
+            self._on_tick(number, now - self._origin)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Leave the thread to trio until a connection is ready, or nearly `seconds` have passed."""
+        with trio.move_on_after(seconds - 0.001):
+            await trio.lowlevel.wait_readable(self._descriptor)

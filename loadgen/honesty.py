@@ -1,0 +1,252 @@
+"""Whether a run measured the kernel or the generator: attribution of drops, and validity.
+
+An arrival is dropped when the loop came to it too late. There are three reasons for that, and only
+one of them spoils the run:
+
+- the loop sat inside connect(), where the kernel was searching for a free port: a finding about the
+  client's host, and the very failure that a tuning is to prevent;
+- as many attempts as allowed were in flight, because replies did not come: a finding about the
+  server or the network;
+- the loop had more to do than its CPU allowed, or did not get the CPU: the generator's limit.
+
+The first is told by the time inside connect(), taken between two ticks: its mean call is several
+times what it was while all went well (a search costs about 0.09 µs a port, so 1 to 3 ms in a default
+range, against some 25 µs for a connect() that finds its port at once), and those calls fill most of
+the loop's time.
+
+On a machine with too little CPU connect() takes long as well: the worker loses its CPU in the middle
+of it. Two things tell the difference. The search *burns* CPU, in system mode, for nearly as long as
+it lasts; waiting for a CPU burns none. And there is nothing to search for while ports are plenty:
+connect() looks among the ports of one parity first (`loadgen.diagnosis.ports`), so until about half
+of them are in use toward one destination it finds one at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+
+import msgspec
+
+from loadgen.accounting import PREFIX
+from loadgen.port_use import PortUse
+from loadgen.sample import Sample
+
+SLOW_FACTOR = 4.0
+"""How many times the undisturbed connect() a slow one takes, on average over an interval."""
+SLOW_AT_LEAST = 150e-6
+"""Seconds. Below this a slow connect() is scheduling noise on a busy machine."""
+SLOW_SHARE = 0.5
+"""The part of the loop's wall time that slow connect() calls fill before they explain a drop."""
+SEARCH_PORTS = 0.45
+"""The share of the ports in use toward one destination below which there is no long search."""
+SEARCH_CPU = 0.35
+"""System CPU time over time inside connect(), from which on connect() worked rather than waited.
+
+Below 1 because a worker in a search is preempted too: on a machine whose every CPU has two
+programs to run, it gets half."""
+WAITING_CPU = 0.15
+"""The same ratio, below which connect() only waited, however many ports are in use."""
+_SMOOTH = 2
+"""Intervals on each side whose CPU time counts too: the kernel accounts it in ticks of 1 to 10 ms."""
+TOLERATED_DROPS = 0.001
+"""The share of arrivals that the generator may drop by itself in a valid run."""
+TOLERATED_BESIDE = 0.05
+"""The same beside drops that the kernel caused: a twentieth of them changes no finding."""
+SATURATED_CPU = 0.95
+STEAL_WORTH_SAYING = 0.02
+_CPU = (PREFIX + "cpu_", PREFIX + "busiest_")
+"""Used since the worker's own start, which is before the run's."""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """What changed between two ticks of the generator."""
+
+    start: float
+    end: float
+    started: int
+    dropped: int
+    failed: int
+    connect_calls: int
+    connect_seconds: float
+    cpu_system: float
+    busiest: float
+    """The CPU share, 0 to 1, of the busiest worker."""
+    in_flight_drops: int
+
+    @property
+    def mean_connect(self) -> float:
+        """Seconds a connect() call took on average; 0 without calls."""
+        return self.connect_seconds / self.connect_calls if self.connect_calls else 0.0
+
+
+class Attribution(msgspec.Struct, frozen=True):
+    """Dropped arrivals by whose doing they are."""
+
+    port_search: int
+    in_flight: int
+    generator: int
+    baseline_connect: float
+    """Seconds a connect() call took while it was undisturbed."""
+    slow_connect: float
+    """Seconds a connect() call took on average in the intervals where the search was slow."""
+    slow_since: float | None
+    """Seconds since the run's start; None when connect() never was slow."""
+
+
+def _from_zero(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples with the run's start before them, and one at most for each moment.
+
+    The first sample comes when the slowest worker has reported, and two can share a moment when a
+    worker ended; neither may hide a drop from the attribution.
+    """
+    if not samples:
+        return []
+    first = samples[0].values
+    unchanged = {name: first[name] for name in first if name.startswith(_CPU)}
+    found = [Sample(0.0, samples[0].role, unchanged)]
+    for item in samples:
+        if item.t > found[-1].t:
+            found.append(item)
+        elif len(found) > 1:
+            found[-1] = Sample(found[-1].t, item.role, item.values)
+    return found
+
+
+def intervals(samples: Sequence[Sample]) -> list[Interval]:
+    """Return the changes between consecutive samples of the generator, from the run's start on."""
+    found = []
+    for before, after in pairwise(_from_zero(samples)):
+        old, new = before.values, after.values
+
+        def change(name: str, old: dict[str, float] = old, new: dict[str, float] = new) -> float:
+            return new.get(PREFIX + name, 0) - old.get(PREFIX + name, 0)
+
+        length = after.t - before.t
+        found.append(
+            Interval(
+                start=before.t,
+                end=after.t,
+                started=int(change("started")),
+                dropped=int(change("dropped")),
+                failed=int(change("failed")),
+                connect_calls=int(change("connect_calls")),
+                connect_seconds=change("connect_call_seconds"),
+                cpu_system=change("cpu_system_seconds"),
+                busiest=change("busiest_worker_seconds") / length,
+                in_flight_drops=int(change("drop_in_flight")),
+            )
+        )
+    return found
+
+
+def _searching(
+    series: Sequence[Interval], place: int, threshold: float, ports: PortUse | None
+) -> bool:
+    """Return whether slow connect() calls were a search for a port, not a wait for the CPU."""
+    around = series[max(0, place - _SMOOTH) : place + _SMOOTH + 1]
+    slow = [i for i in around if i.connect_calls and i.mean_connect >= threshold]
+    inside = sum(i.connect_seconds for i in slow)
+    worked = sum(i.cpu_system for i in slow) / inside if inside else 0.0
+    used = None if ports is None else ports.most(series[place].start, series[place].end)
+    if used is None:
+        return worked >= SEARCH_CPU
+    return used >= SEARCH_PORTS and worked >= WAITING_CPU
+
+
+def attribute(
+    series: Sequence[Interval], workers: int, ports: PortUse | None = None
+) -> Attribution:
+    """Return whose doing the drops of a run are.
+
+    Args:
+        series: the changes between the generator's samples.
+        workers: how many processes the time of an interval was spent by.
+        ports: how full the client's ports were; None when nobody knows.
+    """
+    called = [i for i in series if i.connect_calls]
+    quiet = [i.mean_connect for i in called if not i.dropped and not i.failed]
+    # Where trouble began at once there is no undisturbed stretch; the least mean stands in for it.
+    baseline = median(quiet) if quiet else min((i.mean_connect for i in called), default=0.0)
+    threshold = max(SLOW_FACTOR * baseline, SLOW_AT_LEAST)
+    slow = [
+        i
+        for place, i in enumerate(series)
+        if i.connect_calls
+        and i.mean_connect >= threshold
+        and i.connect_seconds >= SLOW_SHARE * workers * (i.end - i.start)
+        and _searching(series, place, threshold, ports)
+    ]
+    slow_ends = {i.end for i in slow}
+    # An arrival is dropped when it is overdue, which is one interval after the loop fell behind.
+    after_slow = {b.end for a, b in pairwise(series) if a.end in slow_ends}
+    search = in_flight = generator = 0
+    for interval in series:
+        in_flight += interval.in_flight_drops
+        rest = max(0, interval.dropped - interval.in_flight_drops)
+        if interval.end in slow_ends or interval.end in after_slow:
+            search += rest
+        else:
+            generator += rest
+    calls = sum(i.connect_calls for i in slow)
+    return Attribution(
+        port_search=search,
+        in_flight=in_flight,
+        generator=generator,
+        baseline_connect=baseline,
+        slow_connect=sum(i.connect_seconds for i in slow) / calls if calls else 0.0,
+        slow_since=slow[0].start if slow else None,
+    )
+
+
+def saturation(
+    series: Sequence[Interval],
+    attribution: Attribution,
+    scheduled: int,
+    machine: Sequence[Sample] = (),
+) -> list[str]:
+    """Return the reasons to think that the generator was the limit; none when it was not.
+
+    Args:
+        series: the changes between the generator's samples.
+        attribution: whose doing the drops were.
+        scheduled: arrivals due in all.
+        machine: samples with the CPU times of the generator's machine, if there are any.
+    """
+    if attribution.generator <= TOLERATED_DROPS * scheduled:
+        return []
+    if attribution.generator <= TOLERATED_BESIDE * attribution.port_search:
+        return []
+    length = series[-1].end - series[0].start if series else 0.0
+    busy = sum(i.busiest * (i.end - i.start) for i in series) / length if length else 0.0
+    why = (
+        f"its busiest worker used {busy:.0%} of a core"
+        if busy >= SATURATED_CPU
+        else "it did not get the CPU in time"
+    )
+    return [
+        f"{attribution.generator} of {scheduled} arrivals were dropped by the generator "
+        f"itself: {why}{_machine(machine)}"
+    ]
+
+
+_CPU_KINDS = ("user", "system", "softirq", "irq", "steal", "idle")
+
+
+def _machine(samples: Sequence[Sample]) -> str:
+    """Return, as the end of a sentence, how busy the machine was; nothing where nobody knows."""
+    read = [item for item in samples if "cpu_idle_seconds" in item.values and item.t >= 0]
+    if len(read) < 2:
+        return ""
+    first, last = read[0].values, read[-1].values
+    spent = {
+        kind: last.get(f"cpu_{kind}_seconds", 0) - first.get(f"cpu_{kind}_seconds", 0)
+        for kind in _CPU_KINDS
+    }
+    total = sum(spent.values())
+    if total <= 0:
+        return ""
+    lost = spent["steal"] / total
+    stolen = f", and its hypervisor gave {lost:.0%} to others" if lost >= STEAL_WORTH_SAYING else ""
+    return f"; the machine was {1 - spent['idle'] / total:.0%} busy{stolen}"

@@ -1,0 +1,102 @@
+"""Opens everything that one run samples: the client's namespace, the others, servers and machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from loadgen.config import RunConfig
+from loadgen.namespace import open_namespace
+from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER, Sample
+from loadgen.sampling import (
+    MachineReader,
+    MemcachedReader,
+    NamespaceReader,
+    Reader,
+    Sampler,
+    sysctls_in_force,
+)
+from loadgen.snapshots import Place, State
+
+_HOST_STRIDE = 10
+"""The machine's figures are wanted once a second at the default interval, not ten times."""
+
+
+class Readers:
+    """A run's sampler and what was found out while opening it; a context manager.
+
+    Args:
+        config: names the other namespaces and the targets. The client's namespace is one's own.
+
+    Raises:
+        NamespaceError: when a namespace cannot be opened.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self.sysctls: dict[str, dict[str, str]] = {}
+        """In force when the run began, by role."""
+        with ExitStack() as stack:
+            namespaces: dict[str, int | None] = {ROLE_CLIENT: None}
+            for role, name in config.namespaces.items():
+                descriptor = open_namespace(name)
+                stack.callback(os.close, descriptor)
+                namespaces[role] = descriptor
+            readers: dict[str, list[Reader]] = {}
+            self._namespaces: dict[str, NamespaceReader] = {}
+            for role, namespace in namespaces.items():
+                reader = NamespaceReader(
+                    namespace, targets=config.addresses, ports=role == ROLE_CLIENT
+                )
+                self._namespaces[role] = reader
+                readers[role] = [reader]
+                self.sysctls[role] = sysctls_in_force(namespace)
+            self._memcached = MemcachedReader(
+                config.addresses, namespace=namespaces.get(ROLE_SERVER)
+            )
+            readers.setdefault(ROLE_SERVER, []).append(self._memcached)
+            readers.setdefault(ROLE_HOST, []).append(MachineReader())
+            self.sampler = Sampler(
+                readers, interval=config.sample_interval, strides={ROLE_HOST: _HOST_STRIDE}
+            )
+            stack.callback(self.sampler.close)
+            self._stack = stack.pop_all()
+
+    def read(self, origin: float, *, force: bool = False) -> list[Sample]:
+        """Return one sample a role; `origin` is time 0 on CLOCK_MONOTONIC.
+
+        Args:
+            origin: see above.
+            force: also read what is read less often because of its cost, such as ports in use.
+        """
+        return self.sampler.sample(origin, force=force)
+
+    def snapshot(self, origin: float) -> State:
+        """Return the full state of every namespace; not while another thread reads.
+
+        Raises:
+            NamespaceError: when a namespace may not be entered any more.
+        """
+        places = {}
+        for role, reader in self._namespaces.items():
+            whole = reader.snapshot()
+            places[role] = Place(
+                whole.values, whole.pools, whole.listeners, whole.counters, whole.sysctls
+            )
+        servers = {f"{host}:{port}": told for (host, port), told in self._memcached.last.items()}
+        return State(time.monotonic() - origin, places, servers)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close all descriptors and connections."""
+        self._stack.close()

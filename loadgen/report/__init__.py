@@ -1,0 +1,1 @@
+"""Writers: each takes a summary and returns one form of it."""

@@ -1,0 +1,109 @@
+"""A run's summary for a terminal: what happened, why, and how sure one can be. Plain text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loadgen.config import CLOSE_MODES
+from loadgen.summary import Latency, Summary
+from loadgen.units import format_duration
+
+_FAULTS = {
+    "generator": "the generator",
+    "client_host": "the client's host",
+    "network": "the network",
+    "server_host": "the server's host",
+    "server": "the server",
+}
+
+
+def render(summary: Summary, out: Path | None = None) -> str:
+    """Return the report, ending in a newline."""
+    lines = [*_head(summary), "", *_counts(summary), *_latencies(summary)]
+    for cause in summary.causes:
+        when = "" if cause.first_at is None else f", from {cause.first_at:.2f} s on"
+        lines += [
+            "",
+            f"  {cause.title}: {_number(cause.connections)} ({_FAULTS[cause.fault]}{when})",
+            *(f"    · {item.text}" for item in cause.evidence),
+            f"    → {cause.remedy}",
+        ]
+    for kept in summary.snapshots:
+        essence = "; ".join(item.text for item in kept.essence)
+        lines += ["", f"  at the first {kept.outcome}, {kept.at:.2f} s: {essence} ({kept.file})"]
+    for explanation in summary.explanations:
+        lines += ["", f"  {explanation.text}"]
+    for warning in summary.warnings:
+        lines += ["", f"  warning: {warning.text} ({warning.remedy})"]
+    if summary.verdict.thresholds:
+        lines.append("")
+        for gate in summary.verdict.thresholds:
+            mark = "pass" if gate.passed else "FAIL"
+            value = "not measured" if gate.value is None else f"measured {gate.value:g}"
+            lines.append(f"  {mark}  {gate.expression}  ({value})")
+    lines += ["", f"  {_validity(summary)}"]
+    if out is not None:
+        lines.append(f"  {out}")
+    return "\n".join(lines) + "\n"
+
+
+def _number(connections: int) -> str:
+    return f"{connections:,}" if connections else "no failure of its own"
+
+
+def _head(summary: Summary) -> list[str]:
+    config = summary.config
+    rate = "closed loop" if summary.rate.target is None else f"{summary.rate.target:,.0f}/s"
+    targets = ", ".join(config["targets"])
+    return [
+        f"loadgen {summary.environment.get('churnlab', '')}: {targets}, {rate}, "
+        f"{config['duration']:g} s, {config['op']}, {summary.generator.workers} workers, "
+        f"Linux {summary.environment.get('kernel', '?')}",
+        f"  close: {config['close']} ({CLOSE_MODES[config['close']]})",
+    ]
+
+
+def _counts(summary: Summary) -> list[str]:
+    failed = ", ".join(
+        f"{name} {count:,}" for name, count in sorted(summary.outcomes.items()) if name != "ok"
+    )
+    replies = ", ".join(f"{name} {count:,}" for name, count in sorted(summary.replies.items()))
+    lines = [
+        f"  scheduled   {summary.scheduled:>10,}   {summary.rate.offered:,.1f}/s",
+        f"  started     {summary.started:>10,}",
+        f"  ok          {summary.ok:>10,}   {summary.rate.achieved:,.1f}/s   {replies}".rstrip(),
+        f"  failed      {summary.failed:>10,}   {failed}".rstrip(),
+        f"  dropped     {summary.dropped:>10,}   overdue arrivals, never started",
+    ]
+    if summary.unfinished:
+        lines.append(
+            f"  unfinished  {summary.unfinished:>10,}   under way when the run was stopped"
+        )
+    return lines
+
+
+def _latencies(summary: Summary) -> list[str]:
+    rows: list[tuple[str, Latency]] = list(summary.latency.items())
+    if summary.lateness is not None:
+        rows.append(("lateness", summary.lateness))
+    if not rows:
+        return []
+    heads = ("p50", "p90", "p99", "p99.9", "max")
+    lines = ["", f"  {'':<12}" + "".join(f"{head:>10}" for head in heads)]
+    for name, row in rows:
+        values = (row.p50, row.p90, row.p99, row.p99_9, row.max)
+        lines.append(f"  {name:<12}" + "".join(f"{format_duration(v):>10}" for v in values))
+    return lines
+
+
+def _validity(summary: Summary) -> str:
+    generator = summary.generator
+    if not summary.started:
+        return f"{summary.validity}: nothing was started"
+    each = (generator.cpu_user + generator.cpu_system) / summary.started
+    cost = (
+        f"{format_duration(each)} of CPU a connection "
+        f"(user {format_duration(generator.cpu_user / summary.started)}), "
+        f"{format_duration(generator.connect_call_seconds / summary.started)} inside connect()"
+    )
+    return f"{summary.validity}: {cost}"

@@ -1,0 +1,135 @@
+"""From what the user typed to a run's effective configuration: names resolved, bounds found."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from loadgen.namespace import open_namespace, run_inside
+from loadgen.sample import KERNEL_ROLES
+from loadgen.target import Network, Target, allowed, refusal
+
+RESERVED_DESCRIPTORS = 64
+"""What a worker needs besides its connections: epoll, pipes, libraries, and some room."""
+
+
+def addresses_of(
+    targets: Iterable[Target], allow: Sequence[Network], namespaces: Iterable[str]
+) -> list[tuple[str, int]]:
+    """Return each target's address, resolved once so that no name look-up is in the load's way.
+
+    Raises:
+        ValueError: when a name does not resolve, when load may not go there, or when IPv4 and IPv6
+            are mixed.
+    """
+    found = []
+    for target in targets:
+        try:
+            infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise ValueError(f"target {target} does not resolve: {error.strerror}") from None
+        except UnicodeError as error:  # an empty label, or one of more than 63 bytes
+            raise ValueError(f"target {target} does not resolve: {error}") from None
+        address = str(infos[0][4][0])
+        if not (allowed(address, allow) or _belongs_to(address, namespaces)):
+            raise ValueError(refusal(target, address))
+        found.append((address, target.port))
+    if len({":" in address for address, _ in found}) > 1:
+        raise ValueError("targets mix IPv4 and IPv6; run them apart")
+    return found
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _is_local(address: str) -> bool:
+    """Return whether an interface of the thread's namespace has the address.
+
+    The routing table knows: toward an address of one's own, the source is that address. bind()
+    would not do: it accepts any address where net.ipv4.ip_nonlocal_bind is on (ip-sysctl.rst), as
+    it is on hosts with floating addresses, and load would go anywhere from there.
+    """
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect((address, 9))  # of a datagram socket: looks up the route and sends nothing
+        return bool(probe.getsockname()[0] == address)
+    return False
+
+
+def _can_bind(address: str) -> bool:
+    with socket.socket(_family(address), socket.SOCK_STREAM) as probe, suppress(OSError):
+        probe.bind((address, 0))
+        return True
+    return False
+
+
+def _belongs_to(address: str, namespaces: Iterable[str]) -> bool:
+    """Return whether the address is this namespace's own or one of the named namespaces'."""
+    if _is_local(address):
+        return True
+    for name in namespaces:
+        descriptor = open_namespace(name)
+        try:
+            if run_inside(descriptor, lambda: _is_local(address)):
+                return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def check_sources(sources: Iterable[str], targets: Iterable[tuple[str, int]] = ()) -> None:
+    """Check that every source address is this namespace's, and of the targets' family.
+
+    Raises:
+        ValueError: naming the one that is not.
+    """
+    for source in sources:
+        try:
+            family = socket.AF_INET6 if ":" in source else socket.AF_INET
+            socket.inet_pton(family, source)
+        except OSError:
+            raise ValueError(f"source {source!r} is not an IP address") from None
+        if any(_family(host) != _family(source) for host, _ in targets):
+            raise ValueError(f"source {source} and the targets mix IPv4 and IPv6")
+        if not _can_bind(source):
+            raise ValueError(
+                f"source {source} is not an address of this host; add it with "
+                f"`ip addr add {source}/32 dev …` or leave it out"
+            )
+
+
+def parse_namespaces(texts: Iterable[str]) -> dict[str, str]:
+    """Return role -> namespace from `NAME`, `PID` or `ROLE=NAME`; the role is server by default.
+
+    Raises:
+        ValueError: for an unknown role, or one that is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        role, equals, name = text.partition("=")
+        if not equals:
+            role, name = "server", text
+        if role not in KERNEL_ROLES:
+            raise ValueError(
+                f"{text!r}: the role is one of {', '.join(KERNEL_ROLES)}, not {role!r}"
+            )
+        if role in found:
+            raise ValueError(f"{text!r}: the role {role} has a namespace already: {found[role]}")
+        found[role] = name
+    return found
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def descriptors_per_worker() -> int:
+    """Return how many connections one worker process can hold open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = 1 << 20
+    return max(1, hard - RESERVED_DESCRIPTORS)

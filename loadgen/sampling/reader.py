@@ -1,0 +1,259 @@
+"""The kernel's counters of one network namespace, read from outside through kept descriptors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from loadgen.metrics import LISTENER
+from loadgen.namespace import NamespaceError
+from loadgen.sampling import parse
+from loadgen.sampling.files import KeptFile, within
+from loadgen.sampling.ports import DEFAULT_SHARE, PortRange, PortReader
+from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Listener
+from loadgen.sampling.sources import SLOW_EVERY, Source, Tier, sources
+from loadgen.sampling.sysctls import sysctls_in_force
+from loadgen.summary import Number
+
+Values = dict[str, Number]
+REOPEN_EVERY = 10.0
+"""Seconds between tries to open what was not there: a module may be loaded in the meantime."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The full state of a namespace at one moment: what is kept at the first failure."""
+
+    values: dict[str, Number]
+    """A reading with nothing left out for its cost."""
+    pools: dict[str, int]
+    """Ports in use by `source > destination:port`."""
+    listeners: list[dict[str, Any]]
+    """Listening sockets: address, port, queue, limit."""
+    counters: dict[str, int]
+    """Every field of /proc/net/snmp and /proc/net/netstat that is not 0."""
+    sysctls: dict[str, str]
+
+
+def _open_all(files: Sequence[KeptFile]) -> None:
+    for file in files:
+        file.open()
+
+
+class NamespaceReader:
+    """Reads one namespace: the counters that matter most each time, the rest less often.
+
+    Per-CPU tables, devices and listeners are read twice a second, ports in use at the pace that
+    counting them allows; between two readings they are absent. Limits are read twice a second and
+    repeated in between.
+    """
+
+    def __init__(
+        self,
+        namespace: int | None,
+        *,
+        targets: Sequence[Endpoint] = (),
+        ports: bool = False,
+        share: float = DEFAULT_SHARE,
+    ) -> None:
+        """Open files and netlink sockets inside `namespace`, and take a first reading.
+
+        Args:
+            namespace: a descriptor from `loadgen.namespace`; None for one's own. It must stay open
+                as long as the reader: `snapshot` and files that appear later need it.
+            targets: addresses (not names) and ports of the servers. Ports in use are counted
+                toward these only, and the listeners on these ports are watched.
+            ports: count the ephemeral ports in use; for the side that connects.
+            share: of one core, that counting ports may use at most, on average.
+
+        Raises:
+            NamespaceError: when the namespace may not be entered.
+            ValueError: when a target's host is a name, or `share` is not above 0 and at most 1.
+        """
+        self.absent: dict[str, str] = {}
+        """Metrics that cannot be read here, each with the reason."""
+        self._namespace = namespace
+        self._target_ports = frozenset(port for _, port in targets)
+        self._reopen_at = time.monotonic() + REOPEN_EVERY
+        self._slow_due = float("-inf")
+        self._settings: Values = {}
+        self._sources, self._range, self._diag = within(namespace, self._open)
+        self._fast = [source for source in self._sources if source.tier is Tier.FAST]
+        self._slow = [source for source in self._sources if source.tier is not Tier.FAST]
+        self._ports: PortReader | None = None
+        try:
+            if ports:
+                self._ports = PortReader(namespace, targets=targets, share=share)
+            self.read(force=True)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> tuple[list[Source], PortRange, DiagSocket | None]:
+        try:
+            diag = DiagSocket() if self._target_ports else None
+        except OSError:
+            diag = None
+        return sources(), PortRange(), diag
+
+    @property
+    def ports(self) -> PortReader | None:
+        """The reader of the ports in use, None when they are not counted."""
+        return self._ports
+
+    def read(self, *, now: float | None = None, force: bool = False) -> Values:
+        """Return one reading. A metric that cannot be read is not in it; `absent` tells why.
+
+        Args:
+            now: seconds of CLOCK_MONOTONIC, when the caller has just read it.
+            force: leave nothing out for its cost: for the first and last reading of a run, and
+                for a snapshot.
+        """
+        values: Values = {}
+        moment = time.monotonic() if now is None else now
+        if moment >= self._reopen_at:
+            self._reopen(moment)
+        for source in self._fast:
+            values.update(self._read_source(source))
+        if force or moment >= self._slow_due:
+            self._slow_due = moment + SLOW_EVERY
+            self._read_slow(values)
+        values.update(self._settings)
+        if self._ports is not None:
+            self._read_ports(self._ports, values, moment, force=force)
+        return values
+
+    def _read_source(self, source: Source) -> Mapping[str, Number]:
+        text = source.file.read()
+        if text is None:
+            self._lack(source, source.file.reason or "cannot be read")
+            return {}
+        try:
+            found = source.parse(text)
+        except parse.ParseError as error:
+            self._lack(source, f"{source.file.path}: {error}")
+            return {}
+        if len(found) != source.found:
+            self._note(source, found)
+        return found
+
+    def _read_slow(self, values: Values) -> None:
+        settings: Values = {}
+        for source in self._slow:
+            kept = settings if source.tier is Tier.SETTING else values
+            kept.update(self._read_source(source))
+        self._read_range(settings)
+        self._settings = settings
+        if self._target_ports:
+            self._read_listeners(values)
+
+    def _reopen(self, now: float) -> None:
+        missing = [source.file for source in self._sources if source.file.missing]
+        self._reopen_at = now + REOPEN_EVERY if missing else float("inf")
+        if missing:
+            with suppress(NamespaceError):
+                within(self._namespace, lambda: _open_all(missing))
+
+    def _lack(self, source: Source, reason: str) -> None:
+        source.found = 0
+        if "conntrack" in source.file.path and source.file.missing:
+            reason += " (the module nf_conntrack is not loaded, or not visible here)"
+        for metric in source.metrics:
+            self.absent[metric.name] = reason
+
+    def _note(self, source: Source, found: Mapping[str, Number]) -> None:
+        source.found = len(found)
+        for metric in source.metrics:
+            if metric.name in found:
+                self.absent.pop(metric.name, None)
+            else:
+                since = f", which came with {metric.since}" if metric.since != "-" else ""
+                self.absent[metric.name] = (
+                    f"{source.file.path}: this kernel has no such field{since}"
+                )
+
+    def _read_range(self, settings: Values) -> None:
+        found = self._range.read()
+        if found is not None:
+            settings["ephemeral_ports_limit"] = found[1]
+            self.absent.pop("ephemeral_ports_limit", None)
+        else:
+            self.absent["ephemeral_ports_limit"] = self._range.reason or "cannot be read"
+
+    def _read_ports(self, ports: PortReader, values: Values, now: float, *, force: bool) -> None:
+        used = ports.read(now=now, force=force)
+        if used is not None:
+            values["ephemeral_ports_in_use"] = used.most
+        if ports.reason is not None:
+            self.absent["ephemeral_ports_in_use"] = ports.reason
+        else:
+            self.absent.pop("ephemeral_ports_in_use", None)
+
+    def _read_listeners(self, values: Values) -> None:
+        found = self._listeners()
+        if isinstance(found, str):
+            reason = found
+        else:
+            watched = [item for item in found if item.port in self._target_ports]
+            if watched:
+                fullest = max(watched, key=lambda item: item.queue / max(item.limit, 1))
+                values["listen_queue"] = fullest.queue
+                values["listen_queue_limit"] = fullest.limit
+                for metric in LISTENER:
+                    self.absent.pop(metric.name, None)
+                return
+            reason = "no socket listens on a target's port in this namespace"
+        for metric in LISTENER:
+            self.absent[metric.name] = reason
+
+    def _listeners(self) -> list[Listener] | str:
+        """Return all listeners, or why they cannot be had."""
+        if self._diag is None:
+            return "NETLINK_SOCK_DIAG: this kernel does not have it"
+        try:
+            return self._diag.listeners()
+        except (OSError, DiagError) as error:
+            return f"NETLINK_SOCK_DIAG: {error}"
+
+    def snapshot(self) -> Snapshot:
+        """Return the full state of the namespace, whatever it costs: tens of milliseconds.
+
+        Raises:
+            NamespaceError: when the namespace may not be entered any more.
+        """
+        values = self.read(now=time.monotonic(), force=True)
+        counters: dict[str, int] = {}
+        for source in self._sources:
+            if source.file.path in {"/proc/net/snmp", "/proc/net/netstat"}:
+                text = source.file.read()
+                if text is not None:
+                    with suppress(parse.ParseError):
+                        counters.update(parse.paired(text))
+        found = self._listeners()
+        used = self._ports.last if self._ports is not None else None
+        return Snapshot(
+            values=values,
+            pools={str(pool): count for pool, count in used.pools.items()} if used else {},
+            listeners=[]
+            if isinstance(found, str)
+            else [
+                {"address": i.address, "port": i.port, "queue": i.queue, "limit": i.limit}
+                for i in found
+            ],
+            counters={name: value for name, value in counters.items() if value},
+            sysctls=sysctls_in_force(self._namespace),
+        )
+
+    def close(self) -> None:
+        """Close everything that was opened."""
+        for source in self._sources:
+            source.file.close()
+        self._range.close()
+        if self._diag is not None:
+            self._diag.close()
+            self._diag = None
+        if self._ports is not None:
+            self._ports.close()

@@ -1,0 +1,154 @@
+"""What is kept of the kernel's full state at the first connection of each new outcome. Pure.
+
+A failure that comes once an hour cannot be looked into afterwards. So when a tick shows an outcome
+for the first time, or the first dropped arrival, the coordinator takes everything at once, beside
+the hot path: every counter that is not 0, who holds how many ports, who listens and how many wait,
+the sysctls then in force, and the last two seconds of samples. It is written to
+`snapshots/OUTCOME.json` in the run directory; its essence goes into the summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from loadgen.accounting import PREFIX
+from loadgen.outcome import Outcome
+from loadgen.sample import Sample
+from loadgen.summary import Evidence, Number, SnapshotNote
+
+SCHEMA: Final = "churnlab.snapshot/1"
+DIRECTORY: Final = "snapshots"
+RECENT = 2.0
+"""Seconds of samples that a snapshot keeps."""
+_OUTCOME, _DROP = PREFIX + "outcome_", PREFIX + "drop_"
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One namespace at the moment of the snapshot, as `loadgen.sampling` reads it."""
+
+    values: dict[str, Number]
+    """The catalogue's metrics."""
+    pools: dict[str, int]
+    """Ports in use by `source > destination:port`, where they are counted."""
+    listeners: list[dict[str, Any]]
+    counters: dict[str, int]
+    """Every field of /proc/net/snmp and /proc/net/netstat that is not 0."""
+    sysctls: dict[str, str]
+
+
+class State(msgspec.Struct, frozen=True):
+    """Everything that was read at one moment."""
+
+    t: float
+    """Seconds of the run's clock."""
+    places: dict[str, Place]
+    """By role."""
+    servers: dict[str, dict[str, Number]]
+    """memcached's statistics when they were last read, by `host:port`."""
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of `snapshots/`."""
+
+    schema: str = SCHEMA
+    outcome: str
+    seen_at: float
+    """Seconds of the run's clock, of the tick that showed the outcome first."""
+    state: State
+    samples: list[Sample]
+    """Those of the two seconds before."""
+
+
+class Watch:
+    """Notices outcomes that were not there before."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def fresh(self, values: Mapping[str, Number]) -> list[str]:
+        """Return the failures that these readings of the generator show for the first time."""
+        found = [name for name, count in failures(values) if count and name not in self._seen]
+        self._seen.update(found)
+        return found
+
+
+def failures(values: Mapping[str, Number]) -> Iterator[tuple[str, Number]]:
+    """Yield each failing outcome, and each reason for dropped arrivals, with its count."""
+    for name, count in values.items():
+        if name.startswith(_OUTCOME):
+            outcome = name.removeprefix(_OUTCOME)
+            if outcome != Outcome.OK:
+                yield outcome, count
+        elif name.startswith(_DROP):
+            yield f"dropped_{name.removeprefix(_DROP)}", count
+
+
+def recent(samples: Sequence[Sample], t: float) -> list[Sample]:
+    """Return the samples of the two seconds before `t`; all roles, in their order."""
+    found = []
+    for item in reversed(samples):
+        if item.t < t - 2 * RECENT:
+            break
+        if item.t >= t - RECENT:
+            found.append(item)
+    return found[::-1]
+
+
+def file_of(outcome: str) -> str:
+    """Return the snapshot's place in the run directory."""
+    return f"{DIRECTORY}/{outcome}.json"
+
+
+def note(kept: Kept) -> SnapshotNote:
+    """Return what the summary says of a snapshot."""
+    return SnapshotNote(
+        outcome=kept.outcome,
+        at=kept.seen_at,
+        file=file_of(kept.outcome),
+        essence=list(_essence(kept.state)),
+    )
+
+
+_GAUGES = (
+    ("ephemeral_ports_in_use", "ephemeral_ports_limit", "local ports in use"),
+    ("sockstat_TCP_tw", "sockstat_TCP_tw_limit", "sockets in TIME_WAIT"),
+    ("nf_conntrack_entries", "nf_conntrack_entries_limit", "conntrack entries"),
+    ("listen_queue", "listen_queue_limit", "connections waiting for accept()"),
+    ("memcached_curr_connections", "memcached_max_connections", "connections of memcached"),
+)
+
+
+def _essence(state: State) -> Iterator[Evidence]:
+    """Yield how near each limit was, role by role, the fullest first within a role."""
+    for role, place in state.places.items():
+        yield from sorted(_occupancy(state.t, role, place), key=_fullness, reverse=True)
+    for server, values in state.servers.items():
+        yield from _gauges(state.t, "server", values, f" at {server}")
+
+
+def _occupancy(t: float, role: str, place: Place) -> Iterable[Evidence]:
+    fullest = max(place.pools, key=place.pools.__getitem__, default=None)
+    where = f" ({fullest})" if fullest is not None else ""
+    for item in _gauges(t, role, place.values, ""):
+        if item.metric == "ephemeral_ports_in_use":
+            yield msgspec.structs.replace(item, text=item.text + where)
+        else:
+            yield item
+
+
+def _gauges(t: float, role: str, values: Mapping[str, Number], where: str) -> Iterator[Evidence]:
+    for name, limit_name, what in _GAUGES:
+        value, limit = values.get(name), values.get(limit_name)
+        if value is None or limit is None or not (value or limit == 0):
+            continue
+        text = f"{role}: {value:,} of {limit:,} {what}{where}"
+        yield Evidence(metric=name, value=value, limit=limit, role=role, at=t, text=text)
+
+
+def _fullness(item: Evidence) -> float:
+    assert isinstance(item.value, int | float)
+    assert isinstance(item.limit, int | float)
+    return item.value / item.limit if item.limit else float("inf")

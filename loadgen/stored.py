@@ -1,0 +1,128 @@
+"""Reads run directories back: one run, or several shards of one, into a summary.
+
+Shards are added up, never averaged and never scaled: counts and histograms merge, percentiles are
+taken afterwards. Kernel metrics of different hosts do not add up, so each shard's roles stay apart:
+`client`, `client@2`, ….
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import merge as merge_sorted
+from pathlib import Path
+
+import msgspec
+
+from loadgen import accounting, latency, rundir
+from loadgen.conclude import About, Ended, conclude
+from loadgen.latency import Counts
+from loadgen.messages import Totals
+from loadgen.sample import ROLE_GENERATOR, Sample
+from loadgen.summary import Summary
+
+
+class StoredError(Exception):
+    """A directory that holds no run, or runs that do not belong together. One line."""
+
+
+class StoredRun(msgspec.Struct, frozen=True):
+    """What a run directory holds."""
+
+    path: Path
+    about: About
+    samples: list[Sample]
+    histograms: dict[str, Counts]
+
+    def summary(self) -> Summary:
+        """Return the summary, made anew from the other files."""
+        return conclude(self.about, self.samples, self.histograms)
+
+
+def read(path: Path) -> StoredRun:
+    """Read a run directory, whole or cut off.
+
+    Raises:
+        StoredError: when there is no readable `run.json`, without which nothing can be said.
+    """
+    raw = rundir.read_run(path)
+    if raw is None:
+        raise StoredError(f"{path} holds no run: {rundir.RUN} is missing or damaged")
+    try:
+        about = msgspec.convert(raw, About)
+    except msgspec.ValidationError as error:
+        raise StoredError(f"{path / rundir.RUN}: {error}") from None
+    return StoredRun(
+        path, about, rundir.read_samples(path), rundir.totals(rundir.read_intervals(path))
+    )
+
+
+def merge(runs: Sequence[StoredRun]) -> Summary:
+    """Return the summary of several shards of one run.
+
+    A missing shard or a lost worker makes the whole partial; what is missing is not made up for.
+
+    Raises:
+        StoredError: when the runs are not shards of the same run, or one is there twice.
+    """
+    first = runs[0].about
+    count = first.config.shard[1]
+    for run in runs[1:]:
+        if _common(run.about) != _common(first):
+            raise StoredError(f"{run.path} and {runs[0].path} are not shards of the same run")
+    shards = [run.about.config.shard[0] for run in runs]
+    if len(set(shards)) != len(shards):
+        raise StoredError("the same shard is given twice")
+    missing = sorted(set(range(count)) - set(shards))
+    ends = [run.about.ended for run in runs]
+    ended = Ended(
+        elapsed=max((end.elapsed for end in ends if end), default=0.0),
+        interrupted=any(end is None or end.interrupted for end in ends),
+        lost_workers=[
+            *(f"shard {number + 1} of {count} is missing" for number in missing),
+            *(lost for end in ends if end for lost in end.lost_workers),
+        ],
+    )
+    config = msgspec.structs.replace(
+        first.config,
+        shard=(0, 1),
+        workers=sum(run.about.config.workers for run in runs),
+        max_in_flight=sum(run.about.config.max_in_flight for run in runs),
+        source_addresses=[a for run in runs for a in run.about.config.source_addresses],
+    )
+    about = msgspec.structs.replace(first, config=config, ended=ended)
+    kernel = [
+        msgspec.structs.replace(item, role=item.role if index == 0 else f"{item.role}@{index + 1}")
+        for index, run in enumerate(runs)
+        for item in run.samples
+        if item.role != ROLE_GENERATOR
+    ]
+    histograms = {
+        tag: latency.merged(run.histograms.get(tag, {}) for run in runs)
+        for tag in {tag for run in runs for tag in run.histograms}
+    }
+    return conclude(about, [*kernel, *_generators(runs)], histograms)
+
+
+def _common(about: About) -> dict[str, object]:
+    """Return what must be equal in all shards of a run."""
+    config = msgspec.to_builtins(about.config)
+    for own in ("workers", "max_in_flight", "source_addresses", "namespaces", "out"):
+        config.pop(own, None)
+    config["shard"] = about.config.shard[1]
+    return {str(key): value for key, value in config.items()}
+
+
+def _generators(runs: Sequence[StoredRun]) -> list[Sample]:
+    """Return the generators' samples added up: at each moment, everyone's latest totals."""
+    latest = [Totals() for _ in runs]
+    series = [
+        [(item.t, index, item) for item in run.samples if item.role == ROLE_GENERATOR]
+        for index, run in enumerate(runs)
+    ]
+    added = []
+    for t, index, item in merge_sorted(*series, key=lambda entry: entry[:2]):
+        latest[index] = accounting.totals_of(item.values)
+        total = accounting.add(latest)
+        busiest = max(part.cpu_user + part.cpu_system for part in latest)
+        added.append(Sample(t, ROLE_GENERATOR, accounting.values_of(total, busiest)))
+    return added

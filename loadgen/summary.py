@@ -1,0 +1,203 @@
+"""The records of `summary.json`: what one run came to. Schema `churnlab.run/1`.
+
+Times are seconds, counts are plain integers, rates are per second. The equations that hold in
+every valid summary, and that `Summary.unaccounted` checks:
+
+    scheduled = started + dropped
+    started   = ok + failed + unfinished
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+SCHEMA: Final = "churnlab.run/1"
+
+Validity = Literal["valid", "generator_limited", "partial"]
+Fault = Literal["generator", "client_host", "network", "server_host", "server"]
+Number = int | float
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all records that are written to a file."""
+
+
+class Rate(Record, frozen=True, kw_only=True):
+    """Connections per second. `achieved` counts only those that ended ok."""
+
+    target: float | None
+    """Asked for, averaged over the schedule; None in the closed loop."""
+    offered: float
+    """Arrivals due per second of the schedule."""
+    achieved: float
+
+
+class Latency(Record, frozen=True, kw_only=True):
+    """Percentiles of one latency, in seconds from the intended start of the attempt."""
+
+    count: int
+    mean: float
+    p50: float
+    p90: float
+    p99: float
+    p99_9: float
+    max: float
+
+
+class Evidence(Record, frozen=True, kw_only=True):
+    """One reading that supports a cause."""
+
+    metric: str
+    value: Number | str
+    limit: Number | str | None = None
+    """What the value ran into, where the kernel has such a limit."""
+    role: str
+    """Whose namespace it was read in: client, server, host or generator."""
+    at: float | None = None
+    """Seconds since the run's start; None when it holds for the whole run."""
+    text: str
+    """The same in one plain sentence."""
+
+
+class Cause(Record, frozen=True, kw_only=True):
+    """Which limit ended (or prevented) attempts, with the evidence for it."""
+
+    cause: str
+    fault: Fault
+    connections: int
+    """Failed attempts and dropped arrivals that this cause explains.
+
+    0 for a limit that was reached without failing anyone, such as tcp_max_tw_buckets: the success
+    that follows from it is not what it seems."""
+    first_at: float | None
+    evidence: list[Evidence]
+    remedy: str
+    """The setting that helps, and its price."""
+    title: str
+    """One line for people."""
+
+
+class Explanation(Record, frozen=True, kw_only=True):
+    """Why attempts succeeded where a limit was near: reuse, RST, server-side TIME_WAIT."""
+
+    name: str
+    text: str
+    evidence: list[Evidence]
+
+
+class SnapshotNote(Record, frozen=True, kw_only=True):
+    """The kernel's full state at the first connection of an outcome, as far as a reader needs it."""
+
+    outcome: str
+    """The outcome, or `dropped_` and the reason for the first dropped arrival."""
+    at: float
+    """Seconds since the run's start, of the tick that showed it first."""
+    file: str
+    """Where the whole is, in the run directory."""
+    essence: list[Evidence]
+    """How near each limit was."""
+
+
+class Warning(Record, frozen=True, kw_only=True):  # noqa: A001 - the public schema's word for it
+    """Something a reader should know before believing the numbers."""
+
+    code: str
+    text: str
+    remedy: str
+
+
+class MetricRange(Record, frozen=True, kw_only=True):
+    """One kernel metric over the run."""
+
+    first: Number
+    last: Number
+    min: Number
+    max: Number
+    delta: Number
+
+
+class Generator(Record, frozen=True, kw_only=True):
+    """The generator's own resource use."""
+
+    workers: int
+    cpu_user: float
+    """Seconds of CPU in user mode, all workers."""
+    cpu_system: float
+    connect_call_seconds: float
+    """Wall time spent inside connect(), all workers: the kernel's port search shows here."""
+    saturated: bool
+    reasons: list[str]
+
+
+class ThresholdResult(Record, frozen=True, kw_only=True):
+    """One `--threshold` and what it came to."""
+
+    expression: str
+    value: float | None
+    passed: bool = msgspec.field(name="pass")
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """Pass or fail; true when no threshold was given."""
+
+    passed: bool = msgspec.field(name="pass")
+    thresholds: list[ThresholdResult]
+
+
+class Summary(Record, frozen=True, kw_only=True):
+    """`summary.json`."""
+
+    schema: Literal["churnlab.run/1"] = SCHEMA
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    scheduled: int
+    started: int
+    ok: int
+    failed: int
+    unfinished: int
+    dropped: int
+    drops: dict[str, int]
+    """`dropped` by reason: overdue, in_flight."""
+    elapsed: float
+    """Seconds from the first arrival's due time to the end of the last attempt."""
+    rate: Rate
+    outcomes: dict[str, int]
+    errors: dict[str, int]
+    replies: dict[str, int]
+    """memcached's answers of the ok attempts: hit, miss, stored."""
+    first_failure_at: float | None
+    """Seconds; of the first failed attempt or dropped arrival."""
+    started_before_first_failure: int | None
+    causes: list[Cause]
+    explanations: list[Explanation]
+    snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)
+    """One for each failing outcome, in the order in which they came."""
+    latency: dict[str, Latency]
+    lateness: Latency | None
+    kernel: dict[str, dict[str, MetricRange]]
+    generator: Generator
+    warnings: list[Warning]
+    validity: Validity
+    verdict: Verdict
+
+    def unaccounted(self) -> int:
+        """Return how many arrivals or attempts the two equations leave over; 0 when they hold."""
+        return abs(self.scheduled - self.started - self.dropped) + abs(
+            self.started - self.ok - self.failed - self.unfinished
+        )
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return the record as indented JSON, ready to be read by people and programs."""
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> Summary:
+    """Read a `summary.json`.
+
+    Raises:
+        msgspec.ValidationError: when the data is not this schema; the message names the field.
+    """
+    return msgspec.json.decode(data, type=Summary)

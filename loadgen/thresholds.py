@@ -1,0 +1,207 @@
+"""Thresholds: the gates of a run, in k6's grammar: `failed: rate == 0`, `latency_total: p(99) < 5ms`.
+
+    METRIC: AGGREGATION OPERATOR VALUE
+
+| metric | aggregations |
+|---|---|
+| scheduled, started, ok, failed, unfinished, dropped, or an outcome's name | count, rate, per_second |
+| latency_connect, latency_first_byte, latency_total, lateness | avg, med, max, p(N) |
+| achieved, offered | value |
+| ROLE.METRIC, such as client.sockstat_TCP_tw | first, last, min, max, delta |
+
+`rate` is a share from 0 to 1: of the arrivals due for `dropped`, of the attempts for the others.
+`p(N)` takes 50, 90, 99 and 99.9, the percentiles that a summary keeps. Values of latencies are
+durations (`5ms`); all others plain numbers, or shares in per cent (`1%`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from loadgen.messages import Totals
+from loadgen.metrics import CATALOGUE
+from loadgen.outcome import Outcome
+from loadgen.sample import KERNEL_ROLES
+from loadgen.summary import Latency, Number, Summary, ThresholdResult, Verdict
+from loadgen.units import parse_duration
+
+DEFAULT = "ok: count > 0"
+"""The gate of a run that was given none: where nothing at all succeeded, the exit code says so."""
+COUNTS = ("scheduled", "started", "ok", "failed", "unfinished", "dropped")
+LATENCIES = ("latency_connect", "latency_first_byte", "latency_total", "lateness")
+RATES = ("achieved", "offered")
+ROLES = KERNEL_ROLES
+
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_SHAPE = re.compile(
+    r"\s*(?P<aggregation>\w+(?:\([^)]*\))?)\s*(?P<operator>[<>=!]+)\s*(?P<value>[^\s<>=!]\S*)\s*"
+)
+_PERCENTILES = {"50": "p50", "90": "p90", "99": "p99", "99.9": "p99_9"}
+_LATENCY_AGGREGATIONS = {"avg": "mean", "med": "p50", "max": "max"}
+_COUNT_AGGREGATIONS = ("count", "rate", "per_second")
+_RANGE_AGGREGATIONS = ("first", "last", "min", "max", "delta")
+
+
+class ThresholdError(ValueError):
+    """A threshold that is not one. The message points at the character."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One parsed threshold."""
+
+    expression: str
+    metric: str
+    aggregation: str
+    compare: str
+    value: float
+
+    def judge(self, summary: Summary) -> ThresholdResult:
+        """Return what the run came to. A metric that was not measured does not pass."""
+        measured = _value(summary, self.metric, self.aggregation)
+        passed = measured is not None and _OPERATORS[self.compare](measured, self.value)
+        value = None if measured is None else float(measured)
+        return ThresholdResult(expression=self.expression, value=value, passed=passed)
+
+    def already_failed(self, totals: Totals) -> bool:
+        """Return whether the run so far settles that this threshold cannot hold any more.
+
+        Only counts of what goes wrong can: they never fall.
+        """
+        if self.metric == "ok" or self.metric not in {"failed", "dropped", *Outcome}:
+            return False
+        count = (
+            getattr(totals, self.metric)
+            if self.metric in COUNTS
+            else totals.outcomes.get(self.metric, 0)
+        )
+        bounded = self.compare in {"<", "<=", "=="}
+        settled = self.aggregation == "count" or (self.aggregation == "rate" and self.value == 0)
+        return (
+            bounded
+            and settled
+            and count >= self.value
+            and not _OPERATORS[self.compare](count, self.value)
+        )
+
+
+def _error(expression: str, position: int, message: str) -> ThresholdError:
+    return ThresholdError(f"{message}\n  {expression}\n  {' ' * position}^")
+
+
+def parse_threshold(expression: str) -> Threshold:
+    """Return the threshold.
+
+    Raises:
+        ThresholdError: for an unknown metric or a malformed expression.
+    """
+    metric, colon, rest = expression.partition(":")
+    name = metric.strip()
+    if not colon:
+        raise _error(expression, len(metric), "a threshold is METRIC: AGGREGATION OPERATOR VALUE")
+    allowed = _aggregations(name)
+    if not allowed:
+        raise _error(expression, metric.find(name), f"unknown metric {name!r}{_nearest(name)}")
+    start = len(metric) + 1
+    match = _SHAPE.fullmatch(rest)
+    if match is None:
+        raise _error(expression, start + _length_understood(rest), "expected e.g. `count == 0`")
+    aggregation = match["aggregation"]
+    position = start + match.start("aggregation")
+    if aggregation not in allowed:
+        choice = ", ".join(allowed)
+        raise _error(expression, position, f"{name} has no {aggregation!r}; it has {choice}")
+    if match["operator"] not in _OPERATORS:
+        raise _error(expression, start + match.start("operator"), "the operator is not one")
+    try:
+        value = _number(name, match["value"])
+    except ValueError as error:
+        raise _error(expression, start + match.start("value"), str(error)) from error
+    return Threshold(expression, name, aggregation, match["operator"], value)
+
+
+def judge(thresholds: Iterable[Threshold], summary: Summary) -> Verdict:
+    """Return whether all thresholds hold."""
+    results = [threshold.judge(summary) for threshold in thresholds]
+    return Verdict(passed=all(result.passed for result in results), thresholds=results)
+
+
+def _aggregations(metric: str) -> tuple[str, ...]:
+    if metric in LATENCIES:
+        return (*_LATENCY_AGGREGATIONS, *(f"p({n})" for n in _PERCENTILES))
+    if metric in COUNTS or metric in list(Outcome):
+        return _COUNT_AGGREGATIONS
+    if metric in RATES:
+        return ("value",)
+    role, _, name = metric.partition(".")
+    return _RANGE_AGGREGATIONS if role in ROLES and name in CATALOGUE else ()
+
+
+def _nearest(name: str) -> str:
+    known = [*COUNTS, *LATENCIES, *RATES, *Outcome, *(f"{r}.{m}" for r in ROLES for m in CATALOGUE)]
+    found = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else f"; counts are {', '.join(COUNTS)}"
+
+
+def _length_understood(rest: str) -> int:
+    """Return how far `rest` follows the grammar, to point at the place where it ends."""
+    part = re.compile(r"\s*(?:\w+(?:\([^)]*\)?)?\s*(?:[<>=!]=?\s*(?:\S+\s*)?)?)?")
+    match = part.match(rest)
+    return match.end() if match else 0
+
+
+def _number(metric: str, text: str) -> float:
+    if metric in LATENCIES:
+        return parse_duration(text)
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a number")
+    return value
+
+
+def _value(summary: Summary, metric: str, aggregation: str) -> float | None:
+    if metric in LATENCIES:
+        return _latency_value(summary, metric, aggregation)
+    if metric in RATES:
+        return summary.rate.achieved if metric == "achieved" else summary.rate.offered
+    if "." in metric:
+        role, _, name = metric.partition(".")
+        found = summary.kernel.get(role, {}).get(name)
+        return None if found is None else getattr(found, aggregation)
+    count: Number = (
+        getattr(summary, metric) if metric in COUNTS else summary.outcomes.get(metric, 0)
+    )
+    if aggregation == "count":
+        return count
+    if aggregation == "per_second":
+        return count / summary.elapsed if summary.elapsed else None
+    whole = summary.scheduled if metric == "dropped" else summary.started
+    return count / whole if whole else None
+
+
+def _latency_value(summary: Summary, metric: str, aggregation: str) -> float | None:
+    found: Latency | None = (
+        summary.lateness
+        if metric == "lateness"
+        else summary.latency.get(metric.removeprefix("latency_"))
+    )
+    if found is None:
+        return None
+    field = _LATENCY_AGGREGATIONS.get(aggregation) or _PERCENTILES[aggregation[2:-1]]
+    value: float = getattr(found, field)
+    return value

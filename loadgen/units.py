@@ -1,0 +1,49 @@
+"""Durations, counts and byte sizes as people write them: `60s`, `250ms`, `0.6ms`, `2m`."""
+
+from __future__ import annotations
+
+import re
+
+# Divisors, so that 200us is the float nearest to 0.0002: 1/1e6 can be had exactly, 1e-6 cannot.
+_PER_SECOND = {"us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "m": 1 / 60, "h": 1 / 3600}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s|m|h)?")
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that `text` names; a bare number is seconds.
+
+    Several parts add up, largest first or not: `1m30s`.
+
+    Raises:
+        ValueError: when `text` is not a duration; the message names the accepted forms.
+    """
+    stripped = text.strip()
+    position = 0
+    total = 0.0
+    while position < len(stripped):
+        match = _DURATION.match(stripped, position)
+        if match is None:
+            break
+        number, unit = match.groups()
+        if unit is None and (position or match.end() != len(stripped)):
+            break
+        total += float(number) / _PER_SECOND[unit or "s"]
+        position = match.end()
+    if not stripped or position != len(stripped):
+        raise ValueError(f"{text!r} is not a duration: write 250ms, 5s, 1m30s or plain seconds")
+    return total
+
+
+def format_duration(seconds: float) -> str:
+    """Return `seconds` with three significant digits in the unit a reader expects."""
+    magnitude = abs(seconds)
+    if magnitude == 0:
+        return "0 s"
+    # 999.5 of a unit would round to four digits, which `g` writes as 1e+03.
+    if magnitude < 0.9995e-3:
+        return f"{seconds * 1e6:.3g} µs"
+    if magnitude < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if magnitude < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min"

@@ -1,0 +1,116 @@
+"""Wrong input: exit 2, exactly one line that names the offender, no traceback, nothing left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from loadgen import __version__
+from tests.loadgen.cli.command import loadgen
+
+Done = subprocess.CompletedProcess[str]
+
+
+CASES: list[tuple[list[str], str]] = [
+    (["run", "--nonsense"], "--nonsense"),
+    (["run", "--rate", "0"], "'0': a rate is above 0"),
+    (["run", "--rate", "fast"], "'fast' is not a rate"),
+    (["run", "--rate", "auto"], "--rate auto"),
+    (["run", "--rate", "max", "--schedule", "poisson"], "--rate max is the closed loop"),
+    (["run", "--rate", "5", "--schedule", "ramp:1-9"], "brings its own rates"),
+    (["run", "--schedule", "linear"], "'linear' is not a schedule"),
+    (["run", "--schedule", "steps:1,x"], "'x' in 'steps:1,x' is not a rate"),
+    (["run", "--duration", "soon"], "'soon' is not a duration"),
+    (["run", "--duration", "0s"], "'0s': a duration must be above 0"),
+    (["run", "--warmup", "-1s"], "'-1s' is not a duration"),
+    (["run", "--op", "delete"], "'delete' is not an operation"),
+    (["run", "--close", "politely"], "politely"),
+    (["run", "--workers", "0"], "'0' is not a number of workers"),
+    (["run", "--workers", "²"], "'²' is not a number of workers"),
+    (["run", "--shard", "3/2"], "'3/2' is not a shard"),
+    (["run", "--local-port-range", "9-1"], "'9-1' is not a port range"),
+    (["run", "--requests-per-connection", "0"], "--requests-per-connection"),
+    (["run", "--client", "pymemcache", "--close", "server"], "always closes first"),
+    (["run", "--source-ip", "192.0.2.7"], "source 192.0.2.7 is not an address of this host"),
+    (["run", "--source-ip", "eth0"], "source 'eth0' is not an IP address"),
+    (["run", "--source-ip", "::1"], "source ::1 and the targets mix IPv4 and IPv6"),
+    (["run", "192.0.2.1:80"], "add --allow-target 192.0.2.1/32"),
+    (["run", "a b:1"], "'a b:1' is not a target"),
+    (["run", "127.0.0.1:0"], "port must be a number from 1 to 65535"),
+    (["run", "a..b:1"], "target a..b:1 does not resolve"),
+    (["run", "--allow-target", "home"], "'home' is not a network"),
+    (["run", "--netns", "no-such-namespace"], "no network namespace 'no-such-namespace'"),
+    (["run", "--netns", "router=x"], "the role is one of client, server, host"),
+    (["run", "--netns", "1", "--netns", "server=1"], "has a namespace already"),
+    (["run", "--start-at", "1"], "--start-at '1' has passed"),
+    (["run", "--start-at", "noon"], "--start-at 'noon' is not a time"),
+    (["run", "--json", "no/such/file"], "no/such/file"),
+    (["run", "--junit", "no/such/file"], "no/such/file"),
+    (["sprint"], "sprint"),
+    (["report", "no-such-run"], "no-such-run"),
+    (["merge", "no-such-run"], "no-such-run"),
+]
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Done, Path]]:
+    """What each command line came to, and where it ran: all at once, a process for each CPU."""
+
+    def run(arguments: list[str]) -> tuple[Done, Path]:
+        where = tmp_path_factory.mktemp("usage")
+        return loadgen(*arguments, cwd=where), where
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(run, (arguments for arguments, _ in CASES)))
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[" ".join(case[0]) for case in CASES])
+def test_one_line_says_what_is_wrong(answers: list[tuple[Done, Path]], number: int) -> None:
+    done, where = answers[number]
+    assert done.returncode == 2
+    assert CASES[number][1] in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n")
+    assert done.stdout == ""
+    assert list(where.iterdir()) == []
+
+
+def test_a_bad_threshold_is_shown_with_a_caret_below(tmp_path: Path) -> None:
+    done = loadgen("run", "--threshold", "failed: p(99) == 0", cwd=tmp_path)
+    assert done.returncode == 2
+    message, expression, caret = done.stderr.splitlines()
+    assert message.startswith("error: failed has no 'p(99)'")
+    assert expression[caret.index("^") :].startswith("p(99)")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run.json", "samples.jsonl", "latency.hlog"])
+def test_an_existing_run_is_never_written_over(name: str, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / name).write_text("mine")
+    done = loadgen("run", "--out", "old", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: old holds a run already; give another --out\n",
+    )
+    assert (tmp_path / "old" / name).read_text() == "mine"
+
+
+def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = loadgen("run", "--out", "file", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_help_and_version(tmp_path: Path) -> None:
+    assert loadgen("--version", cwd=tmp_path).stdout.split()[-1] == __version__
+    done = loadgen("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for verb in ("run", "watch", "merge", "report"):
+        assert f"  {verb} " in done.stdout

@@ -1,0 +1,100 @@
+"""Targets: how they are written, and which are safe to load."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.target import Target, allowed, parse_target, refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:11211", "127.0.0.1", 11211),
+        ("127.0.0.1", "127.0.0.1", 11211),
+        ("cache.example:1", "cache.example", 1),
+        ("localhost", "localhost", 11211),
+        ("[::1]", "::1", 11211),
+        ("[::1]:65535", "::1", 65535),
+    ],
+)
+def test_a_target_is_read_and_written_alike(text: str, host: str, port: int) -> None:
+    target = parse_target(text)
+    assert target == Target(host, port)
+    assert parse_target(str(target)) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not a target: write HOST:PORT"),
+        (":11211", "is not a target"),
+        ("a b:1", "is not a target"),
+        ("::1", r"put an IPv6 address in brackets: \[::1\]:11211"),
+        ("[::1", r"write \[ADDRESS\]:PORT"),
+        ("[::1]11211", r"write \[ADDRESS\]:PORT"),
+        ("[]:1", "is not a target"),
+        ("a:", "port must be a number from 1 to 65535"),
+        ("a:0", "port must be a number from 1 to 65535, not '0'"),
+        ("a:65536", "port must be a number"),
+        ("a:http", "port must be a number"),
+        ("a:-1", "port must be a number"),
+        ("a:²", "port must be a number"),
+    ],
+)
+def test_what_is_no_target_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_target(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_target_or_a_value_error(text: str) -> None:
+    try:
+        assert 1 <= parse_target(text).port <= 65535
+    except ValueError:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "safe"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.255", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("198.18.0.1", True),
+        ("198.19.255.255", True),
+        ("198.17.255.255", False),
+        ("198.20.0.0", False),
+        ("10.0.0.1", False),
+        ("192.0.2.1", False),
+        ("::2", False),
+        ("::ffff:10.0.0.1", False),
+        ("fe80::1", False),
+    ],
+)
+def test_only_loopback_and_the_benchmark_range_are_safe_without_a_word(
+    address: str, safe: bool
+) -> None:
+    assert allowed(address) is safe
+
+
+def test_the_user_may_allow_more() -> None:
+    extra = [ipaddress.ip_network("10.1.0.0/16")]
+    assert allowed("10.1.2.3", extra)
+    assert not allowed("10.2.0.1", extra)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "::ffff:10.0.0.1"])
+def test_a_refusal_names_an_option_that_helps(address: str) -> None:
+    """Whatever network the message tells the user to allow does allow the target."""
+    line = refusal(Target("cache.example", 1), address)
+    assert "cache.example:1" in line
+    assert address in line
+    assert "\n" not in line
+    network = ipaddress.ip_network(line.rpartition("--allow-target ")[2])
+    assert allowed(address, [network])
