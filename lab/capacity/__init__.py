@@ -1,0 +1,67 @@
+"""The capacity model: from settings, kernel, topology and load to what will happen. Pure.
+
+    situation   what a forecast depends on
+    ports       local ports, their search, and how long each is held
+    tracking    connection tracking
+    forecast    the limits together: capacity, the first to break, steady numbers and their memory
+
+docs/capacity.md says where each formula comes from and how well it was measured.
+"""
+
+from __future__ import annotations
+
+from lab.capacity.forecast import (
+    Conntrack,
+    Forecast,
+    Limit,
+    LimitName,
+    PortUse,
+    TimeWait,
+    forecast,
+    time_wait_sockets,
+)
+from lab.capacity.ports import (
+    Pools,
+    Search,
+    connections_for,
+    distinct,
+    free_ports,
+    pools,
+    reuses,
+)
+from lab.capacity.situation import (
+    KEYS,
+    CapacityError,
+    Costs,
+    Kernel,
+    Load,
+    Settings,
+    Situation,
+)
+from lab.capacity.tracking import Tracking
+
+__all__ = [
+    "KEYS",
+    "CapacityError",
+    "Conntrack",
+    "Costs",
+    "Forecast",
+    "Kernel",
+    "Limit",
+    "LimitName",
+    "Load",
+    "Pools",
+    "PortUse",
+    "Search",
+    "Settings",
+    "Situation",
+    "TimeWait",
+    "Tracking",
+    "connections_for",
+    "distinct",
+    "forecast",
+    "free_ports",
+    "pools",
+    "reuses",
+    "time_wait_sockets",
+]

@@ -1,0 +1,254 @@
+"""What a forecast depends on: the settings in force, the kernel, the topology and the load. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from lab.sysctl_values import integers, ports
+from lab.sysctls import CATALOGUE
+from loadgen.config import CloseMode
+
+RANGE: Final = "net.ipv4.ip_local_port_range"
+RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
+REUSE: Final = "net.ipv4.tcp_tw_reuse"
+REUSE_DELAY: Final = "net.ipv4.tcp_tw_reuse_delay"
+TIMESTAMPS: Final = "net.ipv4.tcp_timestamps"
+MAX_TIME_WAIT: Final = "net.ipv4.tcp_max_tw_buckets"
+SOMAXCONN: Final = "net.core.somaxconn"
+TRACKED_MOST: Final = "net.netfilter.nf_conntrack_max"
+TRACKED_BUCKETS: Final = "net.netfilter.nf_conntrack_buckets"
+TRACKED_ACCOUNTING: Final = "net.netfilter.nf_conntrack_acct"
+TRACKED_TIME_WAIT: Final = "net.netfilter.nf_conntrack_tcp_timeout_time_wait"
+TRACKED_CLOSE: Final = "net.netfilter.nf_conntrack_tcp_timeout_close"
+
+KEYS: Final = (
+    RANGE, RESERVED, REUSE, REUSE_DELAY, TIMESTAMPS, MAX_TIME_WAIT, SOMAXCONN,
+    TRACKED_MOST, TRACKED_BUCKETS, TRACKED_ACCOUNTING, TRACKED_TIME_WAIT, TRACKED_CLOSE,
+)  # fmt: skip
+"""The sysctls that a forecast reads."""
+
+
+class CapacityError(Exception):
+    """A situation that cannot be. One line that names the offender."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """How this kernel looks for a port, and when it reuses one.
+
+    By release, as the commits were merged; a distribution that brings a change back to an older
+    kernel behaves as the newer one, which `lab sweep --validate` shows.
+    """
+
+    parity_first: bool = True
+    """connect() tries the ports of the first port's parity first (4.2, 07f4c90062f8)."""
+    socket_range: bool = True
+    """The socket option IP_LOCAL_PORT_RANGE (6.3, 91d0b78c5177)."""
+    socket_range_in_order: bool = True
+    """With that option every port is tried in turn, no parity first (6.8, 207184853dbd)."""
+    skips: bool = True
+    """A search begins 1 to 8 ports of its kind beyond the last one's end, at random (~5.18,
+    "tcp: add small random increments to the source port"); before, at the next."""
+
+    @classmethod
+    def of(cls, release: str) -> Kernel:
+        """Return what a kernel of this release does, such as `6.18.44-generic`.
+
+        Raises:
+            CapacityError: when it does not begin with two numbers.
+        """
+        match = re.match(r"(\d+)\.(\d+)", release)
+        if match is None:
+            raise CapacityError(f"kernel release {release!r} does not begin with two numbers")
+        version = int(match[1]), int(match[2])
+        return cls(
+            parity_first=version >= (4, 2),
+            socket_range=version >= (6, 3),
+            socket_range_in_order=version >= (6, 8),
+            skips=version >= (5, 18),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings in force, as numbers. Defaults are those of a fresh namespace of 6.18."""
+
+    ports: tuple[int, int] = (32_768, 60_999)
+    """First and last, both included."""
+    reserved: tuple[tuple[int, int], ...] = ()
+    """Inclusive spans that connect() leaves out."""
+    reuse: int = 2
+    """tcp_tw_reuse: 0 never, 1 always, 2 on loopback."""
+    reuse_delay: float = 1.0
+    """Seconds in TIME_WAIT before a port may be reused. Kernels before 6.14 compare whole seconds:
+    what one second used, the next may use, so that 1 s is the bound there too."""
+    timestamps: bool = True
+    """On both ends: reuse tells old segments from new ones by them."""
+    max_time_wait: int | None = None
+    """tcp_max_tw_buckets of the client; None when it is not known."""
+    server_max_time_wait: int | None = None
+    somaxconn: int = 4096
+    """Of the server."""
+    tracked_most: int | None = None
+    """nf_conntrack_max; None when conntrack is not loaded or not readable."""
+    tracked_buckets: int | None = None
+    accounting: bool = False
+    tracked_time_wait: float = 120.0
+    """Seconds that conntrack keeps a connection after its last FIN."""
+    tracked_close: float = 10.0
+    """Seconds that conntrack keeps a connection after a RST."""
+    assumed: tuple[str, ...] = ()
+    """Keys that could not be read; the documented default stands in for them."""
+
+    def __post_init__(self) -> None:
+        low, high = self.ports
+        if not 0 < low <= high <= 65_535:
+            raise CapacityError(f"{RANGE} = {low} {high} is no range of ports: 1 to 65535")
+        if self.reuse not in {0, 1, 2}:
+            raise CapacityError(f"{REUSE} = {self.reuse}: the kernel takes 0, 1 and 2")
+        if self.reuse_delay <= 0:
+            raise CapacityError(f"{REUSE_DELAY}: {self.reuse_delay} s is not above 0")
+
+    @classmethod
+    def of(cls, client: Mapping[str, str], server: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings from sysctls by dotted key, as `lab.apply.read_sysctls` gives them.
+
+        Args:
+            client: of the namespace that calls connect().
+            server: of the one that listens; the client's where there is none. The conntrack limits
+                are taken from here, for the tables are of the same size everywhere on a host.
+
+        Raises:
+            CapacityError: for a value that is no number, or that no kernel would have.
+        """
+        remote = client if server is None else server
+        assumed: list[str] = []
+
+        def numbers(source: Mapping[str, str], key: str) -> tuple[int, ...] | None:
+            if key in source:
+                found = integers(source[key])
+                if found is None:
+                    raise CapacityError(f"{key} = {source[key]!r} is no whole number")
+                return found
+            default = CATALOGUE[key].default
+            if not default:
+                return None
+            if CATALOGUE[key].since != "6.14" and not key.startswith("net.netfilter."):
+                assumed.append(key)
+            return integers(default)
+
+        def number(source: Mapping[str, str], key: str) -> int | None:
+            found = numbers(source, key)
+            return None if found is None else found[0]
+
+        span = numbers(client, RANGE)
+        reserved = ports(client.get(RESERVED, ""))
+        if span is None or len(span) != 2:
+            raise CapacityError(f"{RANGE} = {client.get(RANGE)!r} is not two ports")
+        if reserved is None:
+            raise CapacityError(f"{RESERVED} = {client[RESERVED]!r} is no list of ports")
+        stamps = number(client, TIMESTAMPS), number(remote, TIMESTAMPS)
+        return cls(
+            ports=(span[0], span[1]),
+            reserved=reserved,
+            reuse=number(client, REUSE) or 0,
+            reuse_delay=(number(client, REUSE_DELAY) or 1000) / 1000,
+            timestamps=all(stamps),
+            max_time_wait=number(client, MAX_TIME_WAIT),
+            server_max_time_wait=number(remote, MAX_TIME_WAIT),
+            somaxconn=number(remote, SOMAXCONN) or 0,
+            tracked_most=number(remote, TRACKED_MOST),
+            tracked_buckets=number(remote, TRACKED_BUCKETS),
+            accounting=bool(number(remote, TRACKED_ACCOUNTING)),
+            tracked_time_wait=number(remote, TRACKED_TIME_WAIT) or 0,
+            tracked_close=number(remote, TRACKED_CLOSE) or 0,
+            assumed=tuple(dict.fromkeys(assumed)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What connect() costs the thread that calls it. The only figures that depend on the machine.
+
+    Everything that is counted in ports and seconds follows from the settings alone; these two
+    decide how slow the slow search is. More threads do not help: they search the same buckets, and
+    two were measured no faster than one.
+    """
+
+    connection: float = 50e-6
+    """Seconds of that thread's CPU for one connection whose port is found at once."""
+    per_port: float = 0.107e-6
+    """Seconds for each port that the search passes in vain. Measured on 6.18, 2 CPUs: 0.09 µs with
+    6,000 ports; with a default range 0.107 µs (640 connections a second in the collapse), and up to
+    0.28 µs where the processors were busy otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What is asked of the kernel.
+
+    Raises:
+        CapacityError: for a number out of range.
+    """
+
+    rate: float
+    """Connections per second, all addresses together; above 0."""
+    duration: float | None = None
+    """Seconds, from an idle start; None for a load that never ends."""
+    close: CloseMode = "client"
+    sources: int = 1
+    """Addresses that the client connects from."""
+    destinations: int = 1
+    """Pairs of server address and port. The rate is spread evenly over sources and destinations."""
+    loopback: bool = False
+    """Through lo or 127.0.0.0/8, where tcp_tw_reuse = 2 reuses too."""
+    local_port_range: tuple[int, int] | None = None
+    """What the program sets as IP_LOCAL_PORT_RANGE on its sockets."""
+    bind_early: bool = False
+    """bind(address, 0) without IP_BIND_ADDRESS_NO_PORT before connect()."""
+    rtt: float = 0.0005
+    """Seconds there and back."""
+    service: float = 0.0001
+    """Seconds that the server takes for the requests of one connection."""
+    tolerance: float = 0.1
+    """Seconds that a connection may start late before it counts as lost."""
+    timeout: float = 3.0
+    """Seconds after which an attempt without an answer counts as failed."""
+    tracked: bool = False
+    """Whether one conntrack table sees all of the connections."""
+    tracked_before: int = 0
+    """Entries in that table before the load begins."""
+    backlog: int = 1024
+    """What the server passes to listen(); memcached's `-b` is 1024 by default."""
+    open_files: int | None = None
+    """The client's limit of open files; None when it does not matter."""
+    costs: Costs = field(default_factory=Costs)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < float("inf"):
+            raise CapacityError(f"rate: {self.rate:g} is not above 0")
+        if self.duration is not None and not self.duration > 0:
+            raise CapacityError(f"duration: {self.duration:g} s is not above 0")
+        for name in ("sources", "destinations"):
+            if getattr(self, name) < 1:
+                raise CapacityError(f"{name}: {getattr(self, name)} is less than 1")
+        for name in ("rtt", "service", "tolerance", "timeout"):
+            if getattr(self, name) < 0:
+                raise CapacityError(f"{name}: {getattr(self, name):g} s is less than 0")
+
+    @property
+    def lifetime(self) -> float:
+        """Seconds from SYN to the client's close: one round trip to connect, one to ask."""
+        return 2 * self.rtt + self.service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """Everything a forecast is made from."""
+
+    load: Load
+    settings: Settings = field(default_factory=Settings)
+    kernel: Kernel = field(default_factory=Kernel)

@@ -1,0 +1,76 @@
+"""Where tunings come from: the ones shipped with the lab, and any sysctl.d file on disk.
+
+The built-in tunings are the `.conf` files beside this one, so that an engineer can read them, copy
+them to /etc/sysctl.d, or start a tuning of their own from one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from lab.tuning import Tuning, TuningError, parse
+
+_MOST_BYTES: Final = 1 << 20
+"""A sysctl.d file is a few kilobytes; more is somebody's log or disk image."""
+
+_FIRST: Final = ("kernel-default", "article-before", "article", "recommended")
+
+
+def builtin_names() -> tuple[str, ...]:
+    """Return the names of the built-in tunings, from the plainest to the best."""
+    names = {
+        entry.name.removesuffix(".conf")
+        for entry in resources.files(__name__).iterdir()
+        if entry.name.endswith(".conf")
+    }
+    return tuple(sorted(names, key=lambda name: (*_rank(name), name)))
+
+
+def _rank(name: str) -> tuple[int]:
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST),)
+
+
+def load(name_or_path: str) -> Tuning:
+    """Return the tuning of that name, or the one in that file.
+
+    Args:
+        name_or_path: a path when it has a `/` in it or ends in `.conf`; else a built-in's name.
+
+    Raises:
+        TuningError: no such name or file, an unreadable file, or a line that cannot be parsed.
+    """
+    if "/" in name_or_path or name_or_path.endswith(".conf"):
+        return _from_file(name_or_path)
+    names = builtin_names()
+    if name_or_path not in names:
+        close = difflib.get_close_matches(name_or_path, names, n=1)
+        guess = f"did you mean {close[0]}? " if close else ""
+        path = f"; a file in this directory is ./{name_or_path}" if name_or_path else ""
+        raise TuningError(
+            f"no tuning {name_or_path!r}: {guess}built-in are {', '.join(names)}{path}"
+        )
+    text = resources.files(__name__).joinpath(f"{name_or_path}.conf").read_text("utf-8")
+    return parse(text, name=name_or_path, source="built-in")
+
+
+def _from_file(written: str) -> Tuning:
+    path = Path(written).expanduser()
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise TuningError(
+            f"cannot read the tuning {written}: {error.strerror}; "
+            f"give a sysctl.d file, or one of {', '.join(builtin_names())}"
+        ) from None
+    if len(content) > _MOST_BYTES:
+        raise TuningError(f"{written} has more than 1 MiB; give a sysctl.d file")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise TuningError(f"{written}:{line}: not UTF-8 text; give a sysctl.d file") from None
+    return parse(text, name=path.name.removesuffix(".conf") or written, source=written)
