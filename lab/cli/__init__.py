@@ -1,0 +1,29 @@
+"""The `lab` command: one module a verb, imported only when that verb is called."""
+
+from __future__ import annotations
+
+from loadgen.cli.group import LazyGroup, run_command
+
+VERBS = {
+    "run": "Compare two tunings under the same load, and judge whether the second prevents failures.",
+    "claims": "Test every claim of the article by experiment on this kernel.",
+    "tunings": "List the built-in tunings, or show one with what each line does here.",
+    "compare": "Compare two stored runs or experiments.",
+    "report": "Rebuild the reports of a stored experiment.",
+}
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    run_command(
+        LazyGroup(
+            name="lab",
+            package="lab.cli",
+            verbs=VERBS,
+            help=(
+                "Find out by experiment which kernel setting prevents connect failures here.\n\n"
+                "Exit codes: 0 pass, 1 unexpected error, 2 usage, 3 measurement invalid "
+                "(generator-limited, inconclusive), 99 verdict failed, 130 interrupted."
+            ),
+        )
+    )

@@ -1,0 +1,106 @@
+"""Carries out `lab run`: options to a plan, the experiment, the reports, the exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lab import report
+from lab.cli.progress import Progress
+from lab.experiment import AFTER, BEFORE, Plan, run
+from lab.gates import is_relative, parse_gate
+from lab.records import Comparison, VerdictName
+from lab.report import terminal
+from lab.testbed.base import SitePlan
+from lab.testbed.netns import NetnsTestbed
+from lab.testbed.userns import ensure_privileges
+from lab.tunings import load
+from loadgen.cli.group import Exit
+from loadgen.config import parse_mix
+from loadgen.thresholds import parse_threshold
+
+EXIT_OF_VERDICT: dict[VerdictName, Exit] = {
+    "prevents": Exit.PASS,
+    "reduces": Exit.PASS,
+    "no_effect": Exit.FAILED,
+    "worse": Exit.FAILED,
+    "inconclusive": Exit.INVALID,
+    "generator_limited": Exit.INVALID,
+}
+
+
+def build_plan(options: dict[str, Any], name: str) -> Plan:
+    """Return the plan that the options describe.
+
+    Raises:
+        ValueError: for an option that cannot be.
+        TuningError: for a tuning that cannot be read.
+        TestbedError: for a site that cannot be made.
+    """
+    rate = options["rate"]
+    if rate == "max":
+        raise ValueError("--rate max has no arrivals to drop, so nothing to compare; give a number")
+    parse_mix(options["op"])
+    loadgen = [
+        *("--close", options["close"]),
+        *("--op", options["op"]),
+        *("--timeout", f"{options['timeout']}s"),
+        # A quarter of a second: a machine that pauses that long spoils no trial, and the kernel's
+        # collapse lasts for seconds.
+        *("--max-lateness", "250ms"),
+    ]
+    for expression in options["threshold"]:
+        if is_relative(expression):
+            parse_gate(expression)
+        else:
+            parse_threshold(expression)
+            loadgen += ["--threshold", expression]
+    if options["workers"]:
+        loadgen += ["--workers", str(options["workers"])]
+    if options["local_port_range"]:
+        low, high = options["local_port_range"]
+        loadgen += ["--local-port-range", f"{low}-{high}"]
+    return Plan(
+        name=name,
+        arms=((BEFORE, load(options["before"])), (AFTER, load(options["after"]))),
+        rate=None if rate == "auto" else float(rate),
+        duration=options["duration"],
+        trials=options["trials"],
+        site=SitePlan(
+            servers=options["servers"],
+            source_addresses=options["clients"],
+            memcached_threads=options["memcached_threads"],
+            rtt=options["rtt"],
+        ),
+        loadgen=tuple(loadgen),
+        gates=tuple(filter(is_relative, options["threshold"])),
+    )
+
+
+def show(comparison: Comparison) -> None:
+    """Print the comparison on stdout: in colour on a terminal, as plain text elsewhere."""
+    if sys.stdout.isatty():
+        Console().print(terminal.renderable(comparison))
+    else:
+        sys.stdout.write(terminal.render(comparison))
+    sys.stdout.flush()
+
+
+def execute(options: dict[str, Any], out: Path) -> Exit:
+    """Run the experiment, write its reports, show the verdict; return the exit code."""
+    plan = build_plan(options, out.name)
+    ensure_privileges()
+    testbed = NetnsTestbed()
+    testbed.check()
+    with Progress(plan, quiet=options["quiet"]) as progress:
+        run(plan, testbed, out, progress)
+    comparison = report.write_all(out)
+    show(comparison)
+    report.reports_index(out.parent)
+    print(f"report: {out / report.PAGE}")
+    if not all(gate.passed for gate in comparison.gates):
+        return Exit.FAILED
+    return EXIT_OF_VERDICT[comparison.verdict]

@@ -1,0 +1,102 @@
+"""An experiment's progress on stderr: a live line on a terminal, one line a trial elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from lab.experiment import Plan
+from loadgen.summary import Summary
+from loadgen.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+
+def trial_line(arm: str, number: int, trials: int, summary: Summary, *, used: bool) -> str:
+    """Return what one trial came to, as one line."""
+    lost = summary.failed + summary.dropped
+    share = lost / summary.scheduled if summary.scheduled else 0.0
+    why = f": {summary.causes[0].title}" if summary.causes else ""
+    again = "" if used else f"  [{summary.validity}, run again]"
+    return (
+        f"{number:>3}/{trials} {arm:<6} ok {summary.ok:>8,}  failed {summary.failed:>7,}  "
+        f"dropped {summary.dropped:>7,}  lost {share:6.1%}{why}{again}"
+    )
+
+
+class Progress:
+    """Shows an experiment's progress; a context manager and a `Watcher`."""
+
+    def __init__(self, plan: Plan, *, quiet: bool) -> None:
+        self._plan = plan
+        self._quiet = quiet
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        """Take the terminal, if there is one."""
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, highlight=False),
+                transient=True,
+            )
+            self._bar.start()
+            total = self._plan.trials * len(self._plan.arms)
+            self._task = self._bar.add_task("preparing", total=total)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, soft_wrap=True)
+        else:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def calibrated(self, rate: float, ceiling: float) -> None:
+        """Say which rate was found."""
+        self._say(
+            f"rate: {rate:,.0f}/s (this machine's closed loop reaches {ceiling:,.0f}/s; "
+            "--rate gives another)"
+        )
+
+    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002
+        """Show which trial is running."""
+        if self._bar is not None and self._task is not None:
+            again = f", again ({repetition})" if repetition else ""
+            self._bar.update(
+                self._task,
+                description=f"{arm} {number}/{self._plan.trials}{again}, "
+                f"{format_duration(self._plan.duration)} each",
+            )
+
+    def trial_ended(self, arm: str, number: int, summary: Summary, *, used: bool) -> None:
+        """Show what a trial came to."""
+        self._say(trial_line(arm, number, self._plan.trials, summary, used=used))
+        if self._bar is not None and self._task is not None and used:
+            self._bar.advance(self._task)

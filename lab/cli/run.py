@@ -1,0 +1,145 @@
+"""`lab run`: compare two tunings under the same load."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadgen.cli import types
+from loadgen.cli.group import Exit, fail
+
+_EPILOG = (
+    "Any sysctl.d file is a tuning: lab run --after ./90-memcached.conf. The verdict `prevents` "
+    "and `reduces` exit 0; `no_effect` and `worse` exit 99; `inconclusive` and "
+    "`generator_limited` exit 3."
+)
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--before",
+    default="kernel-default",
+    show_default=True,
+    metavar="TUNING",
+    help="The first arm: a built-in tuning (lab tunings) or a sysctl.d file.",
+)
+@click.option(
+    "--after", default="article", show_default=True, metavar="TUNING", help="The second arm."
+)
+@click.option(
+    "--rate",
+    type=types.RATE,
+    default="20000",
+    show_default=True,
+    help="Arrivals a second; auto: what this machine can carry, at most 20000.",
+)
+@click.option(
+    "--duration", type=types.DURATION, default="5s", show_default=True, help="Of each trial."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
+    help="Trials of each arm.",
+)
+@click.option(
+    "--testbed",
+    type=click.Choice(["netns"]),
+    default="netns",
+    show_default=True,
+    help="netns: network namespaces of this machine.",
+)
+@click.option(
+    "--servers",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="memcached servers, each with its own address.",
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="Client addresses, each a pool of ports of its own.",
+)
+@click.option("--memcached-threads", type=click.IntRange(1, 1024), default=4, show_default=True)
+@click.option(
+    "--rtt",
+    type=types.DURATION_OR_ZERO,
+    default="0",
+    show_default=True,
+    help="Emulated round-trip time, where the kernel has netem.",
+)
+@click.option(
+    "--close",
+    type=click.Choice(["client", "server", "rst"]),
+    default="client",
+    show_default=True,
+    help="Who closes first and keeps TIME_WAIT.",
+)
+@click.option("--op", default="get", show_default=True, help="get, set or mix:GETS/SETS.")
+@click.option(
+    "--timeout",
+    type=types.DURATION,
+    default="3s",
+    show_default=True,
+    help="Longest life of an attempt.",
+)
+@click.option(
+    "--workers",
+    type=types.WORKERS,
+    default="auto",
+    show_default=True,
+    help="Worker processes of the generator.",
+)
+@click.option(
+    "--local-port-range",
+    type=types.PORT_RANGE,
+    default=None,
+    help="The generator sets IP_LOCAL_PORT_RANGE, in both arms.",
+)
+@click.option(
+    "--threshold",
+    multiple=True,
+    metavar="EXPR",
+    help="A gate: 'failed: rate == 0' on every trial of the after arm, or "
+    "'latency_total: p(99) <= +5% vs before', which counts only when significant; "
+    "exit 99 when one does not hold.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Where the report goes.  [default: reports/TIME]",
+)
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def command(**options: Any) -> None:
+    """Run interleaved trials of two tunings, each in fresh namespaces, and write a report.
+
+    Every trial starts memcached and a load generator in namespaces of their own: nothing outside
+    is loaded, and no setting of this machine changes.
+    """
+    from lab.cli.execute import execute
+    from lab.experiment import ExperimentError
+    from lab.testbed.base import TestbedError
+    from lab.tuning import TuningError
+    from loadgen.namespace import NamespaceError
+
+    out = options["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
+    try:
+        code = execute(options, out)
+    except (ValueError, TuningError, TestbedError, ExperimentError, NamespaceError) as error:
+        for line in getattr(error, "problems", (str(error),)):
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(int(Exit.USAGE)) from None
+    except KeyboardInterrupt:
+        if not any(out.glob("trials/*/summary.json")):
+            fail("interrupted before the first trial ended", Exit.INTERRUPTED)
+        fail(f"interrupted; what was measured: lab report {out}", Exit.INTERRUPTED)
+    sys.exit(int(code))

@@ -1,0 +1,331 @@
+"""Runs an experiment: interleaved trials of the arms, each at a fresh site, all of it on record.
+
+Design of the experiment. The number of trials is fixed in advance and the arms take turns, first
+one then the other beginning (ABBA), so that a machine that grows slower or faster meanwhile does it
+to both (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013). Every trial has its
+own namespaces: no TIME_WAIT socket and no conntrack entry of the last one is left. A trial that the
+generator or the machine spoiled is no observation; it is run again, a bounded number of times, and
+stays on record.
+
+`experiment.json` is written anew after every trial, so whatever ends the experiment leaves one that
+reports can be made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from lab.faults import Fault
+from lab.records import Arm, Experiment, FaultDone, Trial
+from lab.store import EXPERIMENT
+from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
+from lab.tuning import Tuning
+from loadgen import environment
+from loadgen.rundir import read_summary
+from loadgen.summary import Summary
+
+BEFORE = "before"
+AFTER = "after"
+MAX_REPETITIONS = 2
+"""How often a spoiled trial is run again before its arm is left with what it has."""
+_CALIBRATION_SECONDS = 1.0
+_CALIBRATION_SHARE = 0.5
+"""Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""
+
+
+class ExperimentError(Exception):
+    """An experiment that cannot begin or go on. One line, with the remedy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be compared, and how."""
+
+    name: str
+    arms: tuple[tuple[str, Tuning], ...]
+    """(`before`, tuning), (`after`, tuning); any number of others, with names fit for a folder."""
+    rate: float | None
+    """Arrivals per second; None to find one that this machine can carry, at most `auto_rate`."""
+    auto_rate: float = 20_000.0
+    duration: float = 5.0
+    trials: int = 10
+    site: SitePlan = field(default_factory=SitePlan)
+    loadgen: tuple[str, ...] = ()
+    """Further options of `loadgen run`, the same for all arms."""
+    calibrate_on: str | None = None
+    """The arm under which a rate is found; None for the last one."""
+    gates: tuple[str, ...] = ()
+    """Gates between the arms, such as `latency_total: p(99) <= +5% vs before`."""
+    faults: tuple[Fault, ...] = ()
+    """Carried out in every trial of both arms; see `lab.faults`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Observed:
+    """What one run of loadgen at a site came to."""
+
+    summary: Summary
+    sysctls: dict[str, dict[str, str]]
+    skipped: dict[str, str]
+    faults: list[FaultDone]
+
+
+class Watcher(Protocol):
+    """Whoever shows an experiment's progress."""
+
+    def calibrated(self, rate: float, ceiling: float) -> None:
+        """The rate was found: `ceiling` is the closed loop's."""
+
+    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:
+        """A trial's run begins in `directory`."""
+
+    def trial_ended(self, arm: str, number: int, summary: Summary, *, used: bool) -> None:
+        """A trial ended; `used` is False when it was spoiled."""
+
+
+def order(arms: Sequence[str], trials: int) -> list[tuple[str, int]]:
+    """Return (arm, number) of every trial in turn: A B, then B A, then A B again."""
+    turns = []
+    for number in range(1, trials + 1):
+        forward = number % 2 == 1
+        turns += [(arm, number) for arm in (arms if forward else reversed(arms))]
+    return turns
+
+
+class Conductor:
+    """Runs one experiment.
+
+    Args:
+        plan: what to compare.
+        testbed: where.
+        directory: where its files go; made if missing, must not hold an experiment.
+        watcher: told of the progress.
+
+    Raises:
+        ExperimentError: when the directory holds an experiment already, or cannot be written.
+    """
+
+    def __init__(self, plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> None:
+        self._plan = plan
+        self._testbed = testbed
+        self._directory = directory
+        self._watcher = watcher
+        self._tunings = dict(plan.arms)
+        self._trials: list[Trial] = []
+        self._baseline: dict[str, dict[str, str]] = {}
+        self._config: dict[str, Any] = {}
+        self._started_at = _now()
+        self._notes: list[str] = []
+        if (directory / EXPERIMENT).exists():
+            raise ExperimentError(f"{directory} holds an experiment already; give another --out")
+        try:
+            (directory / "trials").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExperimentError(f"cannot write {directory}: {error.strerror}") from None
+
+    async def run(self) -> Experiment:
+        """Run every trial and return the record of the experiment.
+
+        Raises:
+            TuningError: when a tuning cannot be applied; names the arm and the line.
+            TestbedError: when a site cannot be made.
+            ExperimentError: when a run cannot begin.
+        """
+        self._rehearse()
+        rate = self._plan.rate or await self._calibrate()
+        self._config = self._describe(rate)
+        self._write(finished=False)
+        for arm, number in order([name for name, _ in self._plan.arms], self._plan.trials):
+            await self._observe(arm, number, rate)
+        return self._write(finished=True)
+
+    def _rehearse(self) -> None:
+        """Apply every arm's tuning once where nothing runs, so that errors come first."""
+        for arm, tuning in self._plan.arms:
+            self._testbed.rehearse(Tuned(tuning, arm))
+
+    async def _observe(self, arm: str, number: int, rate: float) -> None:
+        """Get one valid trial of an arm, trying again while the machine spoils it."""
+        for repetition in range(MAX_REPETITIONS + 1):
+            suffix = f"-{repetition + 1}" if repetition else ""
+            directory = Path("trials", f"{number:02d}-{arm}{suffix}")
+            self._watcher.trial_started(arm, number, repetition, self._directory / directory)
+            summary, trial = await self._trial(arm, number, repetition, directory, rate)
+            valid = summary.validity == "valid"
+            used = valid or repetition == MAX_REPETITIONS
+            self._trials.append(msgspec.structs.replace(trial, used=used))
+            self._write(finished=False)
+            self._watcher.trial_ended(arm, number, summary, used=used)
+            if used:
+                return
+
+    async def _trial(
+        self, arm: str, number: int, repetition: int, directory: Path, rate: float
+    ) -> tuple[Summary, Trial]:
+        started_at = _now()
+        options = [
+            *("--rate", f"{rate:g}"),
+            *("--duration", f"{self._plan.duration}s"),
+            *self._plan.loadgen,
+        ]
+        observed = await self._run(arm, options, self._directory / directory, strike=True)
+        trial = Trial(
+            arm=arm,
+            number=number,
+            repetition=repetition,
+            used=False,
+            directory=str(directory),
+            sysctls=observed.sysctls,
+            skipped=observed.skipped,
+            started_at=started_at,
+            faults=observed.faults,
+        )
+        return observed.summary, trial
+
+    async def _run(
+        self, arm: str, options: Sequence[str], directory: Path, *, strike: bool = False
+    ) -> _Observed:
+        """Run loadgen once at a fresh site under an arm's tuning, with the plan's faults or none."""
+        keys = {key for tuning in self._tunings.values() for key in tuning.values}
+        tuned = Tuned(self._tunings[arm], arm, tuple(sorted(keys)))
+        log = self._directory / "loadgen.log"
+        async with self._testbed.site(self._plan.site, tuned=tuned) as site:
+            self._notes = list(site.notes)
+            for role, values in site.baseline.items():
+                self._baseline.setdefault(role, dict(values))
+            sources = [f"--source-ip={a}" for a in site.sources] if len(site.sources) > 1 else []
+            arguments = [*site.targets, *options, *sources, "--quiet", "--out", str(directory)]
+            faults = self._plan.faults if strike else ()
+            code, done = await _load(site, arguments, log, faults, directory)
+        summary = read_summary(directory)
+        if summary is None:
+            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            reason = said[-1] if said else "it said nothing"
+            raise ExperimentError(f"loadgen ended with code {code}: {reason} (see {log})")
+        return _Observed(
+            summary=summary,
+            sysctls={role: applied.in_force for role, applied in site.applied.items()},
+            skipped={k: why for one in site.applied.values() for k, why in one.skipped.items()},
+            faults=done,
+        )
+
+    async def _calibrate(self) -> float:
+        """Return a rate that this machine can carry: a share of its closed loop, rounded down.
+
+        Measured under the arm that is expected to hold, for the others may collapse; never above
+        what the plan asks for.
+        """
+        arm = self._plan.calibrate_on or self._plan.arms[-1][0]
+        options = ["--rate", "max", "--duration", f"{_CALIBRATION_SECONDS}s", *self._plan.loadgen]
+        observed = await self._run(arm, options, self._directory / "calibration")
+        summary = observed.summary
+        if not summary.ok:
+            causes = "; ".join(cause.title for cause in summary.causes) or "nothing was answered"
+            raise ExperimentError(f"cannot find a rate: {causes}; give --rate")
+        ceiling = summary.rate.achieved
+        rate = min(self._plan.auto_rate, _round_down(ceiling * _CALIBRATION_SHARE))
+        self._watcher.calibrated(rate, ceiling)
+        self._config["calibration"] = {"closed_loop_rate": ceiling, "share": _CALIBRATION_SHARE}
+        return rate
+
+    def _describe(self, rate: float) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            **self._config,
+            "rate": rate,
+            "duration": plan.duration,
+            "trials": plan.trials,
+            "servers": plan.site.servers,
+            "memcached_threads": plan.site.memcached_threads,
+            "memcached_connections": plan.site.memcached_connections,
+            "memcached_options": list(plan.site.memcached_options),
+            "source_addresses": plan.site.source_addresses,
+            "rtt": plan.site.rtt,
+            "loadgen": list(plan.loadgen),
+            "gates": list(plan.gates),
+            "faults": [str(fault) for fault in plan.faults],
+        }
+
+    def _write(self, *, finished: bool) -> Experiment:
+        """Write `experiment.json` as it stands, whole or not at all."""
+        experiment = Experiment(
+            name=self._plan.name,
+            testbed=self._testbed.name,
+            started_at=self._started_at,
+            finished=finished,
+            config={**self._config, "notes": self._notes},
+            environment=environment.describe(),
+            arms=[
+                Arm(
+                    name=name,
+                    tuning=tuning.name,
+                    source=tuning.source,
+                    text=tuning.text,
+                    settings=tuning.values,
+                )
+                for name, tuning in self._plan.arms
+            ],
+            trials=list(self._trials),
+            baseline=self._baseline,
+        )
+        data = msgspec.json.format(msgspec.json.encode(experiment), indent=2) + b"\n"
+        path = self._directory / EXPERIMENT
+        temporary = path.with_suffix(".new")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+        return experiment
+
+
+async def _load(
+    site: Site, arguments: Sequence[str], log: Path, faults: Sequence[Fault], directory: Path
+) -> tuple[int, list[FaultDone]]:
+    """Run loadgen, with faults beside it; return its exit code and what was done."""
+    if not faults:
+        return await site.loadgen(arguments, log), []
+    done: dict[Fault, FaultDone] = {}
+
+    async def strike(fault: Fault) -> None:
+        try:
+            at = await site.strike(fault, directory)
+            done[fault] = FaultDone(fault=str(fault), at=round(at, 6))
+        except TestbedError as error:
+            done[fault] = FaultDone(fault=str(fault), at=None, error=str(error))
+
+    codes: list[int] = []
+    failures: list[Exception] = []
+    async with trio.open_nursery() as nursery:
+        for fault in faults:
+            nursery.start_soon(strike, fault)
+        try:
+            codes.append(await site.loadgen(arguments, log))
+        except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery's group
+            failures.append(error)
+        nursery.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    missed = "the run was over before"
+    return codes[0], [
+        done.get(f, FaultDone(fault=str(f), at=None, error=missed)) for f in sorted(faults)
+    ]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _round_down(rate: float) -> float:
+    """Return `rate` with two significant digits, rounded down: a figure people can remember."""
+    unit = 10 ** max(0, len(str(int(rate))) - 2)
+    return float(int(rate) // unit * unit)
+
+
+def run(plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> Experiment:
+    """Run an experiment to its end; the synchronous face of `Conductor.run`."""
+    return trio.run(Conductor(plan, testbed, directory, watcher).run)

@@ -1,0 +1,179 @@
+"""What the capacity model says about an experiment's arms, beside what was measured. Pure.
+
+The model is given what the trials themselves recorded: the settings read back in their namespaces,
+the effective options of their runs and the kernel's release. Nothing is fitted to the outcome.
+Figures that hang on how fast this machine searches for a port (the rate in the collapse, the number
+served meanwhile) are left out: a forecast of them would be one of the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+
+from lab.capacity import (
+    CapacityError,
+    Forecast,
+    Kernel,
+    LimitName,
+    Load,
+    Settings,
+    Situation,
+    forecast,
+    time_wait_sockets,
+)
+from lab.compare import sort_trials
+from lab.records import Experiment, Prediction
+from loadgen.config import RunConfig
+from loadgen.summary import Summary
+
+_UNTIL: Final[dict[LimitName, str]] = {
+    "port_search_slow": "connections until the slow port search loses the first",
+    "ports_exhausted": "connections until the ports run out",
+    "conntrack_full": "connections until the full conntrack table loses the first",
+    "open_files": "connections until the open files run out",
+}
+_ENTRIES: Final = "nf_conntrack_entries"
+_TIME_WAIT: Final = "sockstat_TCP_tw"
+
+
+def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> Situation | None:
+    """Return the situation that a run was in; None for one that the model does not describe.
+
+    Args:
+        summary: of the run.
+        sysctls: read back in its namespaces, by role and dotted key.
+
+    Raises:
+        CapacityError: when a setting or an option cannot be.
+    """
+    config = msgspec.convert(summary.config, RunConfig)
+    steady = config.schedule in {"constant", "poisson"} and not config.closed_loop
+    if not steady or config.rate is None or config.warmup or config.requests_per_connection != 1:
+        return None
+    client = sysctls.get("client", {})
+    entries = summary.kernel.get("server", {}).get(_ENTRIES)
+    # A table of which nobody asks anything stays at the handful that the set-up left.
+    tracked = entries is not None and entries.delta > 0
+    load = Load(
+        rate=config.rate / config.shard[1],
+        duration=config.duration,
+        close=config.close,
+        sources=len(config.source_addresses) or 1,
+        destinations=len(set(config.addresses)),
+        loopback=all(ip_address(host).is_loopback for host, _ in config.addresses),
+        local_port_range=config.local_port_range,
+        bind_early=config.bind_early and bool(config.source_addresses),
+        rtt=0.0,
+        service=0.0,
+        tolerance=config.max_lateness,
+        timeout=min(config.connect_timeout, config.timeout),
+        tracked=tracked,
+        tracked_before=int(entries.first) if tracked and entries is not None else 0,
+    )
+    kernel = Kernel.of(str(summary.environment.get("kernel", "")))
+    return Situation(load=load, settings=Settings.of(client, sysctls.get("server")), kernel=kernel)
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    # A loss that some trials did not have is no measurement of when it comes.
+    return median(known) if known and 2 * len(known) > len(values) else None
+
+
+def _loss(arm: str, found: Forecast, summaries: Sequence[Summary]) -> list[Prediction]:
+    first = found.first_loss
+    lost = _median([summary.failed + summary.dropped for summary in summaries])
+    if first is None or first.lost_at is None:
+        return [Prediction(name=f"{arm}: connections lost", predicted=0, measured=lost)]
+    return [
+        Prediction(
+            name=f"{arm}: {_UNTIL.get(first.name, 'connections until the first loss')}",
+            predicted=round(first.lost_after or 0),
+            measured=_median([summary.started_before_first_failure for summary in summaries]),
+        ),
+        Prediction(
+            name=f"{arm}: first loss after",
+            predicted=first.lost_at,
+            measured=_median([summary.first_failure_at for summary in summaries]),
+            unit="s",
+        ),
+    ]
+
+
+def _capacity(
+    arm: str, situation: Situation, found: Forecast, summaries: Sequence[Summary]
+) -> list[Prediction]:
+    if found.sustainable_rate is None:
+        return []
+    settled = found.ports.hold < (situation.load.duration or 0) and not found.holds
+    losing = [s.rate.achieved for s in summaries if s.failed + s.dropped]
+    # Asked for more than it can hold, a load with reuse settles at what it can.
+    measured = _median(losing) if settled and losing else None
+    return [
+        Prediction(
+            name=f"{arm}: highest rate without a loss, for {situation.load.duration:g} s",
+            predicted=found.sustainable_rate,
+            measured=measured,
+            unit="/s",
+        )
+    ]
+
+
+def _sockets(
+    arm: str, situation: Situation, found: Forecast, summaries: Sequence[Summary]
+) -> list[Prediction]:
+    """TIME_WAIT sockets at the end, where the search's speed has no part in it."""
+    load, side = situation.load, found.time_wait.side
+    slow = any(limit.name == "port_search_slow" for limit in found.limits)
+    if load.duration is None or side == "nobody" or (slow and not found.ports.reuse):
+        return []
+    ranges = [summary.kernel.get(side, {}).get(_TIME_WAIT) for summary in summaries]
+    return [
+        Prediction(
+            name=f"{arm}: most TIME_WAIT sockets on the {side}",
+            predicted=round(time_wait_sockets(situation, load.duration)),
+            measured=_median([None if found is None else found.max for found in ranges]),
+        )
+    ]
+
+
+def predictions(
+    experiment: Experiment, summaries: Mapping[str, Summary | None]
+) -> list[Prediction]:
+    """Return each arm's forecast with what its trials that count came to, as medians.
+
+    Args:
+        experiment: the record of the experiment.
+        summaries: by the trial's directory; None where there is none to read.
+    """
+    rows: list[Prediction] = []
+    for arm in experiment.arms:
+        counted = sort_trials(experiment, summaries, arm.name).summaries
+        trial = next((one for one in experiment.trials if one.arm == arm.name and one.used), None)
+        if not counted or trial is None or not trial.sysctls:
+            continue
+        try:
+            situation = situation_of(counted[0], trial.sysctls)
+        except (CapacityError, ValueError):
+            # A setting that no model of today knows; the report goes without its forecast.
+            continue
+        if situation is None:
+            continue
+        found = forecast(situation)
+        rows += _loss(arm.name, found, counted)
+        rows += _capacity(arm.name, situation, found, counted)
+        rows += _sockets(arm.name, situation, found, counted)
+    return rows
+
+
+def error(prediction: Prediction) -> float | None:
+    """Return by which share of the measured value the prediction was off; None without both."""
+    measured: Any = prediction.measured
+    if measured is None or measured == 0:
+        return 0.0 if measured == 0 and prediction.predicted == 0 else None
+    return float((prediction.predicted - measured) / measured)

@@ -1,0 +1,168 @@
+"""The records of an experiment: what was compared, how, and what came of it.
+
+An experiment's directory holds `experiment.json` (`Experiment`), one run directory for each trial
+under `trials/`, and the reports, which can all be rebuilt from the first two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from loadgen.summary import Number, Record, Summary
+
+EXPERIMENT_SCHEMA: Final = "churnlab.experiment/1"
+COMPARISON_SCHEMA: Final = "churnlab.comparison/1"
+
+VerdictName = Literal[
+    "prevents", "reduces", "no_effect", "worse", "inconclusive", "generator_limited"
+]
+
+
+class Arm(Record, frozen=True, kw_only=True):
+    """One tuning under test."""
+
+    name: str
+    """`before` or `after`; in an ablation, which lines the arm has."""
+    tuning: str
+    """The tuning's name."""
+    source: str
+    """The file it came from, or `built-in`."""
+    text: str
+    """The sysctl.d file, as it was."""
+    settings: dict[str, str]
+    """What the file sets, by dotted key."""
+
+
+class FaultDone(Record, frozen=True, kw_only=True):
+    """A fault that was carried out in a trial."""
+
+    fault: str
+    """As `--fault` has it."""
+    at: float | None
+    """When it was done, in seconds of the run's clock; None when it was not, see `error`."""
+    error: str = ""
+
+
+class Trial(Record, frozen=True, kw_only=True):
+    """One run of one arm. A spoiled trial stays on record beside the one that replaced it."""
+
+    arm: str
+    number: int
+    """1 to the number of trials."""
+    repetition: int = 0
+    """0 for the first try; how many spoiled tries went before."""
+    used: bool
+    """False when the generator or the machine spoiled it and it was run again."""
+    directory: str
+    """The run directory, relative to the experiment's."""
+    sysctls: dict[str, dict[str, str]]
+    """Read back in the trial's namespaces: by role, then by dotted key."""
+    skipped: dict[str, str]
+    """Lines of the tuning that are out of scope here, by key, each with line number and reason."""
+    started_at: str
+    """RFC 3339."""
+    faults: list[FaultDone] = msgspec.field(default_factory=list)
+    """What was done to the servers on purpose, in the order of time."""
+
+
+class Experiment(Record, frozen=True, kw_only=True):
+    """`experiment.json`."""
+
+    schema: Literal["churnlab.experiment/1"] = EXPERIMENT_SCHEMA
+    name: str
+    testbed: str
+    started_at: str
+    """RFC 3339."""
+    finished: bool
+    """False while it runs, and for good when it was interrupted."""
+    config: dict[str, Any]
+    """Rate, duration, trials, servers, close mode, …: the effective options of `lab run`."""
+    environment: dict[str, Any]
+    arms: list[Arm]
+    trials: list[Trial]
+    baseline: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """Values that a fresh namespace had before any tuning, by role and dotted key."""
+
+
+class Estimate(Record, frozen=True, kw_only=True):
+    """A median over trials with its confidence interval."""
+
+    median: float
+    ci: tuple[float, float]
+    confidence: float
+    """Achieved by `ci`, 0 to 1; below 0.95 when there are fewer than 6 trials."""
+    n: int
+    """Trials that have a value."""
+
+
+class MetricComparison(Record, frozen=True, kw_only=True):
+    """One metric before and after."""
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower", "neither"]
+    before: Estimate | None
+    after: Estimate | None
+    change: float | None
+    """Relative: +0.5 is half as much again. None where it has no meaning (from zero)."""
+    p: float | None
+    """Two-sided, exact Mann-Whitney U."""
+    effect: float | None
+    """Cliff's delta, -1 to 1: how surely a trial of one arm exceeds a trial of the other."""
+    significant: bool
+
+
+class Prediction(Record, frozen=True, kw_only=True):
+    """What the capacity model said and what was measured."""
+
+    name: str
+    """Begins with the arm's name."""
+    predicted: Number
+    measured: Number | None
+    """Median over the trials that count; None where this experiment does not show it."""
+    unit: Literal["1", "s", "/s"] = "1"
+
+
+class Gate(Record, frozen=True, kw_only=True):
+    """A condition that an arm was held to: an absolute threshold, or one relative to `before`."""
+
+    expression: str
+    arm: str
+    value: str
+    """What was measured, for people."""
+    passed: bool = msgspec.field(name="pass")
+
+
+class ArmResult(Record, frozen=True, kw_only=True):
+    """An arm with the summaries of the trials that count."""
+
+    name: str
+    tuning: str
+    trials: list[Summary]
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """`comparison.json`."""
+
+    schema: Literal["churnlab.comparison/1"] = COMPARISON_SCHEMA
+    name: str
+    verdict: VerdictName
+    sentence: str
+    """The verdict in one sentence with its numbers, for a newcomer."""
+    alpha: float
+    """The significance level that `significant` refers to."""
+    arms: list[ArmResult]
+    metrics: list[MetricComparison]
+    predictions: list[Prediction]
+    warnings: list[str]
+    repetitions: list[str]
+    """One line for each spoiled trial that was run again."""
+    gates: list[Gate] = msgspec.field(default_factory=list)
+    missing: list[str] = msgspec.field(default_factory=list)
+    """What an interrupted experiment or a damaged file left out; one line each."""
+    differences: list[str] = msgspec.field(default_factory=list)
+    """What besides the tuning differs between the arms; always empty for one experiment."""
+    skipped: list[str] = msgspec.field(default_factory=list)
+    """Lines of a tuning that are out of scope here, each with arm, line and reason."""

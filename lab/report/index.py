@@ -1,0 +1,65 @@
+"""`reports/index.html`: the experiments kept in a folder, newest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from lab import text
+from lab.records import VerdictName
+from lab.report.html import asset, environment
+from lab.report.view import LABELS
+
+
+class _Comparison(msgspec.Struct):
+    """As much of a `comparison.json` as the list shows."""
+
+    name: str
+    verdict: VerdictName
+    sentence: str
+
+
+class _Experiment(msgspec.Struct):
+    started_at: str = ""
+
+
+def _entry(folder: Path) -> dict[str, str]:
+    """Return one line of the list; a damaged experiment is listed as such."""
+    entry = {"folder": folder.name, "name": folder.name, "started_at": "", "when": ""}
+    try:
+        raw = (folder / "experiment.json").read_bytes()
+        entry["started_at"] = msgspec.json.decode(raw, type=_Experiment).started_at
+        entry["when"] = text.moment(entry["started_at"])
+    except (OSError, msgspec.DecodeError):
+        pass
+    try:
+        raw = (folder / "comparison.json").read_bytes()
+        found = msgspec.json.decode(raw, type=_Comparison)
+    except (OSError, msgspec.DecodeError) as error:
+        return entry | {
+            "tone": "warn",
+            "sign": "?",
+            "words": "Cannot be read",
+            "sentence": f"comparison.json: {error}. Rebuild it with lab report {folder.name}",
+        }
+    tone, sign, words = LABELS[found.verdict]
+    return entry | {
+        "name": found.name,
+        "tone": tone,
+        "sign": sign,
+        "words": words,
+        "sentence": found.sentence,
+    }
+
+
+def render(parent: Path) -> str:
+    """Return the list of the experiments under `parent` as HTML."""
+    folders = [path.parent for path in parent.glob("*/index.html")]
+    entries = sorted(
+        (_entry(folder) for folder in folders),
+        key=lambda entry: (entry["started_at"], entry["folder"]),
+        reverse=True,
+    )
+    template = environment().get_template("index.html.j2")
+    return template.render(entries=entries, style=asset("page.css"))

@@ -1,0 +1,104 @@
+"""The comparison on a terminal: verdict, table, causes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from lab import text
+from lab.compare import ranked_causes
+from lab.records import Comparison
+from lab.report.view import FAULTS, LABELS, metric_rows, prediction_rows
+
+_STYLES: Final = {"good": "green", "bad": "red", "warn": "yellow", "calm": "cyan"}
+_JUDGED: Final = {"better": "green", "worse": "red", "": ""}
+
+
+def _estimate(cell: dict[str, str]) -> Text:
+    found = Text(cell["median"])
+    if cell["interval"]:
+        found.append(f"\n{cell['interval']}", style="dim")
+    return found
+
+
+def _table(comparison: Comparison) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for arm in comparison.arms:
+        table.add_column(Text(f"{arm.name}\n{arm.tuning}"), justify="right")
+    table.add_column("change", justify="right")
+    table.add_column("p", justify="right")
+    for row in metric_rows(comparison):
+        table.add_row(
+            row["title"],
+            _estimate(row["before"]),
+            _estimate(row["after"]),
+            Text(f"{row['change']} {row['judgement']}".strip(), style=_JUDGED[row["judgement"]]),
+            row["p"],
+        )
+    return table
+
+
+def _lines(title: str, lines: list[str], style: str) -> list[RenderableType]:
+    if not lines:
+        return []
+    return [Text(title, style=f"bold {style}"), *(Text(f"  {line}") for line in lines), Text()]
+
+
+def _predictions(comparison: Comparison) -> list[RenderableType]:
+    rows = prediction_rows(comparison)
+    if not rows:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("capacity model")
+    for title in ("predicted", "measured", "error"):
+        table.add_column(title, justify="right")
+    for row in rows:
+        table.add_row(Text(row["name"]), row["predicted"], row["measured"], row["error"])
+    return [table]
+
+
+def renderable(comparison: Comparison) -> RenderableType:
+    """Return the comparison for rich to print. Text from outside is never read as markup."""
+    tone, sign, words = LABELS[comparison.verdict]
+    style = _STYLES[tone]
+    causes = [
+        f"{arm.name}: {cause.title} ({FAULTS[cause.fault]}, {text.count(connections)} connections "
+        f"in {times} of {text.plural(len(arm.trials), 'trial')}). What helps: {cause.remedy}"
+        for arm in comparison.arms
+        for cause, connections, times in ranked_causes(arm.trials)
+    ]
+    gates = [
+        f"{'pass' if gate.passed else 'FAIL'}  {gate.arm}  {gate.expression}  ({gate.value})"
+        for gate in comparison.gates
+    ]
+    return Group(
+        *_lines("Besides the tuning, this differs", comparison.differences, "red"),
+        *_lines("Missing", comparison.missing, "yellow"),
+        _table(comparison),
+        *_lines("Out of scope here", comparison.skipped, "yellow"),
+        *_lines("Gates", gates, ""),
+        *_lines("What broke", causes, ""),
+        *_predictions(comparison),
+        *_lines("Warnings", comparison.warnings, "yellow"),
+        *_lines("Run again", comparison.repetitions, "yellow"),
+        Panel(
+            Text(comparison.sentence),
+            title=Text(f"{sign} {words}", style=f"bold {style}"),
+            title_align="left",
+            border_style=style,
+        ),
+    )
+
+
+def render(comparison: Comparison, width: int = 100) -> str:
+    """Return the comparison as plain text of `width` columns, for a pipe."""
+    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
+    with console.capture() as capture:
+        console.print(renderable(comparison))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

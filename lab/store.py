@@ -1,0 +1,243 @@
+"""Reads what an experiment or a run left on disk, whole or cut short.
+
+Whatever ended an experiment (Ctrl-C, a full disk, a power cut) may have cut any of its files at
+any byte. Nothing here fails for that: what can be read is returned, and each thing that cannot is
+one line in `missing` that names the file.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from lab.records import Arm, Experiment, Trial
+from loadgen import rundir
+from loadgen import stored as stored_runs
+from loadgen.sample import Sample
+from loadgen.summary import Summary
+
+EXPERIMENT: Final = "experiment.json"
+
+_T = TypeVar("_T")
+
+
+class StoreError(Exception):
+    """A directory that holds neither an experiment nor a run. The message names the remedy."""
+
+
+class StoredTrial(msgspec.Struct, frozen=True):
+    """One run directory of an experiment."""
+
+    trial: Trial
+    path: Path
+    summary: Summary | None
+    run: dict[str, Any]
+    """`run.json`, or nothing where it cannot be read."""
+
+    def samples(self) -> list[Sample]:
+        """Return the samples that are whole, in the order of time they were written."""
+        with _no_collection():
+            return rundir.read_samples(self.path)
+
+    def latencies(self) -> list[rundir.Interval]:
+        """Return the interval histograms that are whole."""
+        return rundir.read_intervals(self.path)
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An experiment with its run directories."""
+
+    directory: Path
+    experiment: Experiment
+    trials: list[StoredTrial]
+    missing: list[str]
+
+    def summaries(self) -> dict[str, Summary | None]:
+        """Return the summaries by the trial's directory."""
+        return {stored.trial.directory: stored.summary for stored in self.trials}
+
+    def counted(self, arm: str) -> list[StoredTrial]:
+        """Return the trials of `arm` that count."""
+        return [
+            stored
+            for stored in self.trials
+            if stored.trial.arm == arm
+            and stored.trial.used
+            and stored.summary is not None
+            and stored.summary.validity == "valid"
+        ]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cycle collector out while millions of records without cycles are built."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _read(path: Path, kind: type[_T], missing: list[str], label: str) -> _T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        missing.append(f"{label} is missing")
+    except OSError as error:
+        missing.append(f"{label} cannot be read: {error.strerror}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        missing.append(f"{label} is cut off or damaged ({error})")
+    return None
+
+
+def _guess_experiment(directory: Path) -> Experiment:
+    """Return what the folders alone tell, when `experiment.json` cannot be read."""
+    arms: dict[str, None] = {}
+    trials: list[Trial] = []
+    folders = directory / "trials"
+    for path in sorted(folders.iterdir()) if folders.is_dir() else []:
+        arm = next((name for name in ("before", "after") if name in path.name), None)
+        if arm is None or not path.is_dir():
+            continue
+        arms[arm] = None
+        number = sum(1 for trial in trials if trial.arm == arm) + 1
+        trials.append(_bare_trial(arm, number, f"trials/{path.name}"))
+    return Experiment(
+        name=directory.name,
+        testbed="unknown",
+        started_at="unknown",
+        finished=False,
+        config={},
+        environment={},
+        arms=[Arm(name=arm, tuning=arm, source="unknown", text="", settings={}) for arm in arms],
+        trials=trials,
+    )
+
+
+def _bare_trial(arm: str, number: int, directory: str) -> Trial:
+    return Trial(
+        arm=arm,
+        number=number,
+        used=True,
+        directory=directory,
+        sysctls={},
+        skipped={},
+        started_at="unknown",
+    )
+
+
+def _rebuild(path: Path) -> Summary | None:
+    """Return the summary made anew from a run's other files, or None without a `run.json`."""
+    try:
+        return stored_runs.read(path).summary()
+    except stored_runs.StoredError:
+        return None
+
+
+def _load_trial(directory: Path, trial: Trial, missing: list[str]) -> StoredTrial:
+    path = directory / trial.directory
+    if not path.resolve().is_relative_to(directory.resolve()):
+        missing.append(f"{trial.directory} lies outside the experiment and is not read")
+        return StoredTrial(trial, directory / "trials" / "outside", None, {})
+    lacking: list[str] = []
+    summary = _read(path / rundir.SUMMARY, Summary, lacking, f"{trial.directory}/{rundir.SUMMARY}")
+    if summary is None:
+        summary = _rebuild(path)
+        if summary is not None:
+            lacking.append(f"{trial.directory}: the summary was rebuilt from its samples")
+    run = _read(path / rundir.RUN, dict[str, Any], lacking, f"{trial.directory}/{rundir.RUN}") or {}
+    for name in (rundir.SAMPLES, rundir.HISTOGRAMS):
+        label = f"{trial.directory}/{name}"
+        try:
+            with (path / name).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - 1))
+                if size == 0:
+                    lacking.append(f"{label} is empty")
+                elif file.read(1) != b"\n":
+                    lacking.append(f"{label} is cut off in its last line")
+        except OSError:
+            lacking.append(f"{label} is missing")
+    missing.extend(lacking)
+    return StoredTrial(trial, path, summary, run)
+
+
+def load(directory: Path) -> Stored:
+    """Read an experiment's directory, which holds `experiment.json` and `trials/`.
+
+    Raises:
+        StoreError: when there is no experiment there at all.
+    """
+    missing: list[str] = []
+    if not (directory / EXPERIMENT).exists() and not (directory / "trials").is_dir():
+        raise StoreError(
+            f"{directory}: no experiment here: neither {EXPERIMENT} nor trials/ exists; "
+            "give a directory that `lab run` wrote"
+        )
+    experiment = _read(directory / EXPERIMENT, Experiment, missing, EXPERIMENT)
+    if experiment is None:
+        experiment = _guess_experiment(directory)
+        missing.append("arms and trials were guessed from the names of the folders under trials/")
+    elif not experiment.finished:
+        missing.append("the experiment was interrupted: not all of its trials ran")
+    trials = [_load_trial(directory, trial, missing) for trial in experiment.trials]
+    return Stored(directory, experiment, trials, missing)
+
+
+def load_run(directory: Path) -> Stored:
+    """Read a single run directory as an experiment of one arm, `before`, and one trial.
+
+    Raises:
+        StoreError: when there is no run there at all.
+    """
+    if not any(
+        (directory / name).exists() for name in (rundir.SUMMARY, rundir.RUN, rundir.SAMPLES)
+    ):
+        raise StoreError(
+            f"{directory}: neither a run nor an experiment: no {rundir.SUMMARY}, {rundir.RUN} or {EXPERIMENT}"
+        )
+    missing: list[str] = []
+    stored = _load_trial(directory, _bare_trial("before", 1, "."), missing)
+    summary = stored.summary
+    experiment = Experiment(
+        name=directory.name,
+        testbed="none",
+        started_at="unknown",
+        finished=summary is not None,
+        config=summary.config if summary else {},
+        environment=summary.environment if summary else {},
+        arms=[
+            Arm(name="before", tuning=directory.name, source=".", text="", settings={}),
+        ],
+        trials=[stored.trial],
+    )
+    return Stored(directory, experiment, [stored], missing)
+
+
+def load_any(directory: Path) -> Stored:
+    """Read an experiment or a single run, whichever is there.
+
+    Raises:
+        StoreError: when it is neither.
+    """
+    if (directory / EXPERIMENT).exists() or (directory / "trials").is_dir():
+        return load(directory)
+    return load_run(directory)
+
+
+def unread_metrics(run: Mapping[str, Any]) -> dict[str, str]:
+    """Return the metrics that a run could not read, as `role.metric`, with the reason."""
+    absent = run.get("absent")
+    return {
+        f"{role}.{metric}": str(reason)
+        for role, metrics in (absent.items() if isinstance(absent, dict) else ())
+        if isinstance(metrics, dict)
+        for metric, reason in metrics.items()
+    }

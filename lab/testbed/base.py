@@ -1,0 +1,167 @@
+"""What an experiment asks of a testbed, whichever kind it is."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from lab.apply import Applied
+from lab.faults import Fault
+from lab.tuning import Tuning
+
+MAX_ADDRESSES: Final = 4096
+"""The most servers, and the most client addresses, that one site takes."""
+
+CLIENT: Final = "client"
+SERVER: Final = "server"
+ROLES: Final = (CLIENT, SERVER)
+"""The two sides of a site; a tuning goes to both."""
+
+
+class TestbedError(Exception):
+    """A testbed that cannot be used here. One line, with the remedy."""
+
+    __test__ = False  # pytest takes any class named Test* for tests
+
+
+def most_connections() -> int:
+    """Return how many connections one memcached may hold open at once here.
+
+    memcached counts every descriptor against `-c`, sets its open-files limit to that number and
+    refuses to start when it may not; only root in the host's user namespace may raise the hard
+    limit. So the number stays below the hard limit, with some room for the descriptors that are
+    no connections. 65,536 is more than one client address can have open to one server.
+    """
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY:
+        return 65_536
+    return max(64, min(65_536, hard - 64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SitePlan:
+    """What a trial's site consists of.
+
+    Raises:
+        TestbedError: for a number out of range.
+    """
+
+    servers: int = 1
+    """memcached processes, each with an address of its own: 1 to `MAX_ADDRESSES`."""
+    memcached_threads: int = 4
+    memcached_connections: int = field(default_factory=most_connections)
+    """memcached's `-c`, for each server."""
+    memcached_options: tuple[str, ...] = ()
+    """Further options, as memcached's command line has them; they override the testbed's own."""
+    source_addresses: int = 1
+    """Addresses the client may connect from, each a pool of ports: 1 to `MAX_ADDRESSES`."""
+    rtt: float = 0.0
+    """Emulated round-trip time in seconds; 0 emulates none."""
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("servers", MAX_ADDRESSES),
+            ("source_addresses", MAX_ADDRESSES),
+            ("memcached_threads", 1024),
+            ("memcached_connections", 2**31 - 1),
+        ):
+            value = getattr(self, name)
+            if not 1 <= value <= most:
+                label = name.replace("_", " ")
+                raise TestbedError(f"{label}: {value} is not between 1 and {most}")
+        if not 0 <= self.rtt <= 10:
+            raise TestbedError(f"rtt: {self.rtt} is not between 0 and 10 seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """The tuning that a site is to be under."""
+
+    tuning: Tuning
+    arm: str
+    """`before` or `after`, for messages."""
+    baseline: tuple[str, ...] = ()
+    """Dotted keys whose values in the fresh namespaces are wanted, as they were before."""
+
+
+class Site(Protocol):
+    """One trial's fresh client and servers, linked, with the servers answering."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The servers, as `address:port`."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The client's addresses; a connection that names none starts from the first."""
+
+    @property
+    def applied(self) -> Mapping[str, Applied]:
+        """By role, what holds after the tuning was applied, read back inside; empty without one."""
+
+    @property
+    def baseline(self) -> Mapping[str, Mapping[str, str]]:
+        """By role, the values that `Tuned.baseline` asked for, from before the tuning."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the plan asked for and this kernel could not give: one line each, for the report."""
+
+    async def loadgen(self, arguments: Sequence[str], log: Path) -> int:
+        """Run `loadgen run` on the client and return its exit code.
+
+        Its output is appended to `log`, and the run directory that `--out` names is on this machine
+        when it returns. Where the servers' kernel counters are read is added to `arguments` here.
+        When cancelled, the run is interrupted, given time to save what it measured, and killed if
+        it takes longer.
+        """
+
+    async def strike(self, fault: Fault, directory: Path) -> float:
+        """Wait for a fault's moment in the run that writes to `directory`, and carry it out.
+
+        Returns:
+            The moment it was done, in seconds of the run's clock.
+
+        Raises:
+            TestbedError: when it cannot be carried out here.
+        """
+
+
+class Testbed(Protocol):
+    """A kind of place where arms run."""
+
+    @property
+    def name(self) -> str:
+        """As `--testbed` has it."""
+
+    def check(self) -> None:
+        """Find out whether sites can be made here.
+
+        Raises:
+            TestbedError: when they cannot; the message says what is missing and how to get it.
+        """
+
+    def rehearse(self, tuned: Tuned) -> None:
+        """Apply a tuning where nothing runs, to find its errors before any load.
+
+        Raises:
+            TuningError: when it cannot be applied; names the arm and the line.
+        """
+
+    def site(
+        self, plan: SitePlan, *, tuned: Tuned | None = None
+    ) -> AbstractAsyncContextManager[Site]:
+        """Make a fresh site for the length of one `async with`, and remove it afterwards.
+
+        The tuning is in force before a server starts: a listening socket takes its share of
+        net.core.somaxconn when listen() is called, so a value written later would be read back
+        and have no effect.
+
+        Raises:
+            TestbedError: when the site cannot be made, or a server died of itself during the trial.
+            TuningError: when the tuning cannot be applied; names the arm and the line.
+        """

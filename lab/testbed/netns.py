@@ -1,0 +1,369 @@
+"""The netns testbed: two fresh network namespaces on this machine, joined by a veth pair.
+
+Fresh namespaces start without TIME_WAIT sockets, conntrack entries or history, so a trial owes
+nothing to the one before. They have no names: this process holds them by descriptor, the processes
+in them die with it, and with the last reference the kernel removes namespace, addresses and veth.
+There is nothing to restore after a `kill -9`, and nothing of another run to collide with.
+
+    client namespace                              server namespace
+    lan  198.18.0.1, 198.18.0.2, … ── veth ── lan  198.19.0.1:11211, 198.19.0.2:11211, …
+
+The addresses are those of RFC 2544, set aside for measuring. Each side routes the other's half to
+one next hop, so that each kernel resolves one neighbour however many addresses there are: the
+neighbour table holds 1,024 entries (gc_thresh3) for all namespaces of the machine together.
+
+iproute2 in batch mode does the set-up: two calls of 5 to 10 ms. pyroute2 needs about 5 ms, and
+0.3 s once to be imported.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_network
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from lab.apply import Applied, apply, read_sysctls
+from lab.faults import Fault
+from lab.testbed.base import CLIENT, ROLES, SitePlan, TestbedError, Tuned
+from lab.testbed.processes import Child, enter, spawn, tool
+from loadgen.namespace import NamespaceError, new_namespace, run_inside
+from loadgen.rundir import read_run
+
+PORT: Final = 11211
+BACKLOG: Final = 4096
+"""memcached's `-b`: as high as somaxconn's default since Linux 5.4, so that the sysctl and not
+memcached's own default of 1,024 decides how long the accept queue is."""
+READY_WITHIN: Final = 10.0
+"""Seconds a memcached may take until it answers."""
+STOP_GRACE: Final = 15.0
+"""Seconds an interrupted `loadgen run` has to save its results."""
+
+Prepare = Callable[[int, int], None]
+"""Called with the descriptors of the client's and the server's namespace, before a server starts."""
+
+_CLIENT_NET, _SERVER_NET = IPv4Address("198.18.0.0"), IPv4Address("198.19.0.0")
+_NETEM_LIMIT = 1_000_000  # packets; netem's default of 1,000 would drop some at high rates
+_RST_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def _said(output: bytes) -> str:
+    """Return what a program had to say, on one line and not too long."""
+    return "; ".join(output.decode(errors="replace").split("\n"))[:500].strip("; ") or "no message"
+
+
+def _ip(namespace: int, commands: Iterable[str], inherit: Sequence[int] = ()) -> None:
+    done = subprocess.run(
+        [*enter(namespace), tool("ip"), "-batch", "-"],
+        input="\n".join(commands).encode() + b"\n",
+        capture_output=True,
+        pass_fds=(namespace, *inherit),
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = _said(done.stderr)
+        remedy = "; try: modprobe veth" if "nknown device type" in reason else ""
+        raise TestbedError(f"cannot set up the network namespaces: ip: {reason}{remedy}")
+
+
+def _addressing(own: Sequence[str], other: Sequence[str]) -> list[str]:
+    """Return the commands that give one side its addresses and the way to the other's."""
+    network = ip_network(f"{other[0]}/16", strict=False)
+    return [
+        *(f"addr add {address}/16 dev lan" for address in own),
+        "link set lo up",
+        "link set lan up",
+        f"route add {network} via {other[0]} dev lan src {own[0]} onlink",
+    ]
+
+
+def _connect(client: int, server: int, sources: Sequence[str], servers: Sequence[str]) -> None:
+    """Join two fresh namespaces by a veth pair and give both sides their addresses."""
+    link = f"link add lan type veth peer name lan netns /proc/self/fd/{server}"
+    _ip(client, [link, *_addressing(sources, servers)], (server,))
+    _ip(server, _addressing(servers, sources))
+
+
+def addresses(role: str, count: int) -> tuple[str, ...]:
+    """Return the first `count` addresses of a side, `client` or `server`."""
+    network = _CLIENT_NET if role == "client" else _SERVER_NET
+    return tuple(str(network + number) for number in range(1, count + 1))
+
+
+def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) -> tuple[int, int]:
+    """Make two fresh namespaces, the client's and the server's, joined by a veth pair.
+
+    Args:
+        stack: closes the descriptors, and with them goes everything that was made here.
+        clients: how many addresses the client's side has, see `addresses`.
+        servers: how many the server's side has.
+
+    Returns:
+        Descriptors of the client's and of the server's namespace.
+
+    Raises:
+        TestbedError: when they cannot be made.
+    """
+    descriptors = []
+    try:
+        for _ in range(2):
+            descriptors.append(new_namespace())
+            stack.callback(os.close, descriptors[-1])
+    except NamespaceError as error:
+        raise TestbedError(str(error)) from error
+    client, server = descriptors
+    _connect(client, server, addresses("client", clients), addresses("server", servers))
+    return client, server
+
+
+def _delay(namespaces: Iterable[int], rtt: float) -> str | None:
+    """Delay what leaves each namespace by half of `rtt` seconds; return why not, if it cannot."""
+    for namespace in namespaces:
+        netem = ["netem", "delay", f"{rtt / 2 * 1e6:.0f}us", "limit", str(_NETEM_LIMIT)]
+        done = subprocess.run(
+            [*enter(namespace), tool("tc"), "qdisc", "add", "dev", "lan", "root", *netem],
+            capture_output=True,
+            pass_fds=(namespace,),
+            check=False,
+        )
+        if done.returncode != 0:
+            return (
+                f"no round-trip time of {rtt * 1e3:g} ms was emulated: the kernel refused netem "
+                f"(tc: {_said(done.stderr)}); a kernel with sch_netem can"
+            )
+    return None
+
+
+@dataclass(slots=True)
+class _Memcached:
+    """One running server. Its words are kept in memory: they matter only when it fails."""
+
+    child: Child
+    address: str
+    output: int
+    expected_to_end: bool = False
+    """A fault killed it."""
+
+    def said(self) -> str:
+        return _said(os.pread(self.output, 4096, 0))
+
+    def close(self) -> None:
+        self.child.kill()
+        os.close(self.output)
+
+    async def _answers(self, namespace: int) -> bool:
+        """Ask for its version, over a connection that leaves no TIME_WAIT socket behind."""
+        inner = run_inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+        with trio.socket.from_stdlib_socket(inner) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            try:
+                await connection.connect((self.address, PORT))
+                await connection.send(b"version\r\n")
+                return (await connection.recv(64)).startswith(b"VERSION ")
+            except OSError:
+                return False
+
+    async def ready(self, namespace: int) -> None:
+        """Wait until it answers.
+
+        Raises:
+            TestbedError: when it ends instead, or takes too long.
+        """
+        with trio.move_on_after(READY_WITHIN):
+            while self.child.returncode is None:
+                if await self._answers(namespace):
+                    return
+                await trio.sleep(0.002)
+        code = self.child.returncode
+        how = f"did not answer within {READY_WITHIN:g} s" if code is None else f"ended with {code}"
+        raise TestbedError(f"memcached at {self.address}:{PORT} {how}: {self.said()}")
+
+
+def _start_memcached(namespace: int, address: str, plan: SitePlan) -> _Memcached:
+    output = os.memfd_create("memcached-output")
+    command = [
+        tool("memcached"),
+        *("-l", address, "-p", str(PORT), "-U", "0", "-b", str(BACKLOG)),
+        *("-t", str(plan.memcached_threads), "-c", str(plan.memcached_connections)),
+        # Root insists on being told whom to become. It stays root, so that it keeps its request
+        # to die with the lab (processes.py); only the other namespace can reach it. As root of a
+        # user namespace it could become nobody else anyway.
+        *("-u", "root"),
+        *plan.memcached_options,
+    ]
+    try:
+        return _Memcached(spawn(command, namespace=namespace, output=output), address, output)
+    except BaseException:
+        os.close(output)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class NetnsSite:
+    """A `Site` in two namespaces of this machine."""
+
+    plan: SitePlan
+    targets: tuple[str, ...]
+    sources: tuple[str, ...]
+    client: int
+    """A descriptor of the client's network namespace, valid while the site is."""
+    server: int
+    """A descriptor of the servers' network namespace, valid while the site is."""
+    notes: tuple[str, ...]
+    command: tuple[str, ...]
+    running: list[_Memcached]
+    """In the order of `targets`."""
+    applied: dict[str, Applied] = field(default_factory=dict)
+    baseline: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def servers(self) -> tuple[int, ...]:
+        """The process ids of the memcached processes, in the order of `targets`."""
+        return tuple(memcached.child.pid for memcached in self.running)
+
+    async def loadgen(self, arguments: Sequence[str], log: Path) -> int:
+        """See `Site.loadgen`.
+
+        Raises:
+            OSError: when `log` cannot be written.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            child = spawn(
+                [*self.command, *arguments, "--netns", f"server=/proc/self/fd/{self.server}"],
+                namespace=self.client,
+                output=output,
+                inherit=(self.server,),
+            )
+        finally:
+            os.close(output)
+        try:
+            return await child.wait()
+        except BaseException:
+            await child.interrupt(STOP_GRACE)
+            raise
+
+    async def strike(self, fault: Fault, directory: Path) -> float:
+        """See `Site.strike`."""
+        origin = await _origin(directory)
+        await trio.sleep(max(0.0, origin + fault.at - time.monotonic()))
+        memcached = self.running[fault.server]
+        match fault.action:
+            case "pause":
+                memcached.child.process.send_signal(signal.SIGSTOP)
+            case "resume":
+                memcached.child.process.send_signal(signal.SIGCONT)
+            case "kill":
+                memcached.expected_to_end = True
+                memcached.child.kill()
+            case "restart":
+                memcached.child.kill()
+                again = _start_memcached(self.server, memcached.address, self.plan)
+                os.close(memcached.output)
+                memcached.child, memcached.output = again.child, again.output
+            case "disconnect" | "reconnect":
+                # A rule that leaves the address without a way out: the server's kernel hears each
+                # SYN and has no route for the answer, so the client waits as for a pulled cable.
+                # The link itself is that of all servers, and its routes would go with it.
+                verb = "add" if fault.action == "disconnect" else "del"
+                rule = f"from {memcached.address} priority {1 + fault.server} blackhole"
+                _ip(self.server, [f"rule {verb} {rule}"])
+        return time.monotonic() - origin
+
+
+async def _origin(directory: Path) -> float:
+    """Return time 0 of the run that writes to `directory`, on CLOCK_MONOTONIC, once it is fixed."""
+    while True:
+        about = read_run(directory)
+        if about is not None and isinstance(origin := about.get("origin"), float):
+            return origin
+        await trio.sleep(0.02)
+
+
+class NetnsTestbed:
+    """Makes sites of network namespaces. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN (see `userns`)."""
+
+    name = "netns"
+
+    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "loadgen", "run")) -> None:
+        self._command = tuple(command)
+
+    def check(self) -> None:
+        """See `Testbed.check`. Makes a pair of namespaces and lets it go again."""
+        for name in ("memcached", "ip", "nsenter", "setpriv"):
+            tool(name)
+        with ExitStack() as stack:
+            pair(stack)
+
+    def rehearse(self, tuned: Tuned) -> None:
+        """See `Testbed.rehearse`."""
+        namespace = new_namespace()
+        try:
+            apply(tuned.tuning, namespace, arm=tuned.arm, role=CLIENT, lenient=True)
+        finally:
+            os.close(namespace)
+
+    @asynccontextmanager
+    async def site(
+        self, plan: SitePlan, prepare: Prepare | None = None, *, tuned: Tuned | None = None
+    ) -> AsyncIterator[NetnsSite]:
+        """See `Testbed.site`.
+
+        `prepare` is this testbed's own: it runs when both namespaces are linked and tuned, before a
+        server starts.
+        """
+        sources = addresses("client", plan.source_addresses)
+        servers = addresses("server", plan.servers)
+        notes: list[str] = []
+        applied: dict[str, Applied] = {}
+        baseline: dict[str, dict[str, str]] = {}
+        async with AsyncExitStack() as stack:
+            client, server = pair(stack, plan.source_addresses, plan.servers)
+            if plan.rtt > 0 and (note := _delay((client, server), plan.rtt)):
+                notes.append(note)
+            if tuned is not None:
+                for role, namespace in zip(ROLES, (client, server), strict=True):
+                    baseline[role] = read_sysctls(namespace, tuned.baseline)
+                    applied[role] = apply(
+                        tuned.tuning, namespace, arm=tuned.arm, role=role, lenient=True
+                    )
+            if prepare is not None:
+                prepare(client, server)
+            running: list[_Memcached] = []
+            for address in servers:
+                memcached = _start_memcached(server, address, plan)
+                stack.callback(memcached.close)
+                running.append(memcached)
+            for memcached in running:
+                await memcached.ready(server)
+            yield NetnsSite(
+                plan=plan,
+                targets=tuple(f"{address}:{PORT}" for address in servers),
+                sources=sources,
+                client=client,
+                server=server,
+                notes=tuple(notes),
+                command=self._command,
+                running=running,
+                applied=applied,
+                baseline=baseline,
+            )
+            for memcached in running:
+                code = memcached.child.returncode
+                if code is not None and not memcached.expected_to_end:
+                    raise TestbedError(
+                        f"memcached at {memcached.address}:{PORT} ended during the trial "
+                        f"with {code}: {memcached.said()}"
+                    )

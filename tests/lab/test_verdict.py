@@ -1,0 +1,126 @@
+"""The verdict rules, one line each."""
+
+import pytest
+
+from lab.verdict import NOTHING_FAILED, ArmFacts, Loss, judge, typical
+
+
+def arm(
+    name: str,
+    lost: list[int],
+    *,
+    limited: int = 0,
+    unusable: int = 0,
+    failed: bool = False,
+    causes: tuple[str, ...] = (),
+) -> ArmFacts:
+    """An arm whose trials lost these numbers of 1,000 arrivals."""
+    losses = tuple(
+        Loss(
+            scheduled=1000,
+            failed=number if failed else 0,
+            dropped=0 if failed else number,
+            at=0.7 if number else None,
+            started_before=700 if number else None,
+        )
+        for number in lost
+    )
+    return ArmFacts(name, losses, limited=limited, unusable=unusable, causes=causes)
+
+
+CLEAN = [0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ([600, 610, 620, 630, 640], CLEAN, "prevents"),
+        ([1, 1, 1, 1, 1], CLEAN, "prevents"),
+        ([600, 610, 620, 630, 640], [0, 0, 0, 0, 1], "reduces"),
+        ([600, 610, 620, 630, 640], [100, 110, 90, 95, 105], "reduces"),
+        ([0, 0, 0, *[9] * 7], [0] * 10, "reduces"),
+        ([0, *[9] * 9], [0] * 10, "prevents"),
+        (CLEAN, [600, 610, 620, 630, 640], "worse"),
+        ([10, 11, 12, 13, 14], [20, 21, 22, 23, 24], "worse"),
+        (CLEAN, CLEAN, "no_effect"),
+        ([5, 6, 7, 8, 9], [5, 6, 7, 8, 9], "no_effect"),
+        ([1000] * 5, [1000] * 5, "no_effect"),
+        ([0, 0, 0, 0, 3], CLEAN, "no_effect"),
+        ([600] * 3, [0] * 3, "inconclusive"),
+        ([600], [0], "inconclusive"),
+        ([0], [0], "inconclusive"),
+        ([600] * 2, [0] * 10, "prevents"),
+    ],
+)
+def test_verdict(before: list[int], after: list[int], verdict: str) -> None:
+    assert judge(arm("a", before), arm("b", after))[0] == verdict
+
+
+def test_no_valid_trial_because_of_the_generator() -> None:
+    for pair in (
+        (arm("a", [], limited=3), arm("b", CLEAN)),
+        (arm("a", [600] * 5), arm("b", [], limited=3, unusable=1)),
+    ):
+        name, sentence = judge(*pair)
+        assert name == "generator_limited"
+        assert "nothing can be said about the tuning" in sentence
+
+
+def test_no_complete_trial_is_inconclusive_and_names_the_arm() -> None:
+    name, sentence = judge(arm("a", [600] * 5), arm("mine", [], unusable=2))
+    assert name == "inconclusive"
+    assert "no complete trial of “mine”" in sentence
+
+
+def test_prevents_in_words() -> None:
+    before = arm("kernel-default", [600, 610, 620, 630, 640], causes=("the search grew long",))
+    _, sentence = judge(before, arm("article", CLEAN))
+    assert sentence == (
+        "The tuning “article” prevents these failures. With “kernel-default”, 620 of 1,000 "
+        "connections (62.0%) could not be started in time in the median of 5 trials, beginning "
+        "700 ms into the run after 700 connections: the search grew long. With “article”, all "
+        "5,000 connections of 5 trials were served."
+    )
+
+
+def test_words_say_what_kind_of_loss_it_was() -> None:
+    for failed, words in (
+        (True, "connections (60.0%) failed in"),
+        (False, "could not be started in time"),
+    ):
+        _, sentence = judge(arm("a", [600] * 5, failed=failed), arm("b", CLEAN))
+        assert words in sentence
+    both = ArmFacts("a", (Loss(scheduled=1000, failed=1, dropped=2),) * 5)
+    assert "failed or could not be started" in judge(both, arm("b", CLEAN))[1]
+
+
+def test_nothing_failed_is_its_own_sentence() -> None:
+    assert judge(arm("a", CLEAN), arm("b", CLEAN))[1] == NOTHING_FAILED
+
+
+def test_partial_loss_names_the_trials_that_lost() -> None:
+    _, sentence = judge(arm("a", [0, 0, 0, *[9] * 7]), arm("b", [0] * 10))
+    assert "the 7 trials (of 10) that lost any" in sentence
+
+
+def test_too_few_trials_say_how_many_are_needed() -> None:
+    _, sentence = judge(arm("a", [600] * 3), arm("b", [0] * 3))
+    assert "--trials 4" in sentence
+    assert "did not count" not in sentence
+    _, sentence = judge(arm("a", [600] * 4), arm("b", [0] * 3, limited=2))
+    assert "2 runs did not count" in sentence
+
+
+def test_other_differences_come_first_and_a_different_load_settles_nothing() -> None:
+    pair = arm("a", [600] * 5), arm("b", CLEAN)
+    name, sentence = judge(*pair, differences=("kernel",))
+    assert name == "prevents"
+    assert sentence.startswith("Not the tuning alone: kernel")
+    name, sentence = judge(*pair, differences=("rate",), same_load=False)
+    assert name == "inconclusive"
+    assert "rate" in sentence
+
+
+def test_typical_is_a_real_trial() -> None:
+    losses = arm("a", [10, 40, 20, 30]).losses
+    assert typical(losses).lost == 20
