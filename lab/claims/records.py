@@ -1,0 +1,70 @@
+"""The records that `lab claims` writes: schema `churnlab.claims/1`."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from loadgen.summary import Record
+
+CLAIMS_SCHEMA: Final = "churnlab.claims/1"
+
+Verdict = Literal["confirmed", "refuted", "conditional", "untestable_here"]
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """One claim and what the experiment says of it."""
+
+    name: str
+    row: int
+    """Number in the list of the article's claims."""
+    says: str
+    quote: str
+    """The article's own words; empty when it is not in the article."""
+    verdict: Verdict
+    condition: str = ""
+    """When the claim holds; only with `conditional`."""
+    metric: str = ""
+    """What decides."""
+    expected: str = ""
+    """What should be measured if the claim is true."""
+    figure: str = ""
+    """What was measured, in a few words."""
+    measured: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Everything that the experiment measured; times in seconds."""
+    reading: str
+    """What the outcome means; the reason when it could not be tested."""
+    instead: str = ""
+    """What to do."""
+    evidence: list[str] = msgspec.field(default_factory=list)
+    sources: list[str] = msgspec.field(default_factory=list)
+    experiment: str = ""
+    """Empty when none decides this."""
+    seconds: float = 0.0
+    """How long the experiment took."""
+    failed: bool = False
+    """The experiment went wrong in a way that was not foreseen."""
+    paper: Verdict
+    """The verdict that documentation and sources of Linux 6.18 let expect."""
+
+    @property
+    def surprising(self) -> bool:
+        """Whether this kernel decided otherwise than the sources let expect."""
+        return self.verdict not in {self.paper, "untestable_here"}
+
+
+class Claims(Record, frozen=True, kw_only=True):
+    """`claims.json`."""
+
+    schema: Literal["churnlab.claims/1"] = CLAIMS_SCHEMA
+    kernel: str
+    """Release, as `uname -r` prints it."""
+    environment: dict[str, Any]
+    started_at: str
+    """RFC 3339."""
+    seconds: float
+    """Of the whole run."""
+    finished: bool
+    """False when it was interrupted; `claims` then has those that were decided."""
+    claims: list[Result]

@@ -1,0 +1,63 @@
+"""`lab claims`: every claim of the article, tested on this kernel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from loadgen.cli.group import Exit, fail
+
+
+@click.command(
+    epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
+    "ran, and 3 when one of them went wrong."
+)
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Test this claim only; may be given repeatedly."
+)
+@click.option("--list", "only_list", is_flag=True, help="Name the claims, test nothing.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON; - is stdout.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write claims.json and claims.md into this directory.",
+)
+@click.option("--details", is_flag=True, help="Show reading and evidence of each claim.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def command(
+    *,
+    only: tuple[str, ...],
+    only_list: bool,
+    json_file: str | None,
+    out: Path | None,
+    details: bool,
+    quiet: bool,
+) -> None:
+    """Test the claims of the article by experiment, in about a minute.
+
+    Each experiment opens a few hundred connections in network namespaces of its own: nothing
+    outside is loaded, and no setting of this machine changes.
+    """
+    from lab.claims.results import choose
+    from lab.cli.claims_run import execute
+    from lab.testbed.base import TestbedError
+    from loadgen.namespace import NamespaceError
+
+    try:
+        entries = choose(only)
+        if only_list:
+            for entry in entries:
+                click.echo(f"{entry.name:<32} {entry.says}")
+            return
+        code = execute(
+            entries, json_file=json_file, out=out, details=details or bool(only), quiet=quiet
+        )
+    except (ValueError, TestbedError, NamespaceError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        fail("interrupted before the first experiment ended", Exit.INTERRUPTED)
+    sys.exit(int(code))
