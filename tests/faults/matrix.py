@@ -1,0 +1,273 @@
+"""Provokes faults, and draws the confusion matrix: fault injected × cause named.
+
+python -m tests.faults.matrix             print it
+python -m tests.faults.matrix --write     and write docs/diagnosis.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import platform
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+from loadgen import summary as records
+from loadgen.summary import Summary
+from tests.faults.catalogue import BY_NAME, FAULTS, Fault
+from tests.faults.stage import Stage
+
+PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
+JOBS = 3
+"""Faults provoked at a time: most of a fault's time is waiting."""
+LEAST = 0.999
+"""Of the failed connections, that the right causes must explain."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What came of one fault."""
+
+    fault: str
+    summary: Summary | None
+    error: str = ""
+
+    @property
+    def lost(self) -> int:
+        """Attempts that failed and arrivals that were dropped."""
+        return 0 if self.summary is None else self.summary.failed + self.summary.dropped
+
+    @property
+    def named(self) -> dict[str, int]:
+        """Causes and the connections each explains, the greatest first."""
+        found = [] if self.summary is None else self.summary.causes
+        return {cause.cause: cause.connections for cause in found}
+
+    @property
+    def explained(self) -> float:
+        """The share of what was lost that the right causes explain; 1 where nothing was."""
+        right = sum(self.named.get(cause, 0) for cause in BY_NAME[self.fault].causes)
+        return right / self.lost if self.lost else 1.0
+
+
+def judge(result: Result) -> list[str]:
+    """Return what is wrong with a fault's diagnosis; nothing when it is right."""
+    fault, summary = BY_NAME[result.fault], result.summary
+    if summary is None:
+        return [f"no run: {result.error}"]
+    named, wrong = list(result.named), []
+    if fault.fails != bool(result.lost):
+        wrong.append(f"{result.lost} connections were lost; did the fault happen at all?")
+    if set(named[: len(fault.causes)]) != set(fault.causes):
+        wrong.append(f"named {named or 'nothing'}, not {list(fault.causes) or 'nothing'} first")
+    if result.explained < LEAST:
+        wrong.append(f"the right cause explains only {result.explained:.2%}")
+    wrong += [f"also named {cause}" for cause in named if cause not in fault.causes]
+    wrong += [f"{cause.cause} has no evidence" for cause in summary.causes if not cause.evidence]
+    return wrong
+
+
+def provoke(fault: Fault) -> Result:
+    """Provoke one fault in namespaces of its own and return what came of it."""
+    try:
+        with (
+            tempfile.TemporaryDirectory() as directory,
+            Stage(Path(directory), host=fault.host) as stage,
+        ):
+            fault.run(stage)
+            return Result(fault.name, stage.finish())
+    except (RuntimeError, OSError) as error:
+        return Result(fault.name, None, str(error))
+
+
+def _provoke(name: str) -> bytes:
+    """Do so in another process, and bring the result home as JSON."""
+    return msgspec.json.encode(provoke(BY_NAME[name]))
+
+
+def provoke_all(faults: Sequence[Fault], jobs: int = JOBS) -> list[Result]:
+    """Provoke faults, several at a time where they allow it, and return what came of them."""
+    context = multiprocessing.get_context("spawn")
+    found: dict[str, Result] = {}
+    for alone in (False, True):
+        names = [fault.name for fault in faults if fault.alone is alone]
+        with ProcessPoolExecutor(1 if alone else jobs, mp_context=context) as pool:
+            for data in pool.map(_provoke, names):
+                result = msgspec.json.decode(data, type=Result)
+                found[result.fault] = result
+    return [found[fault.name] for fault in faults]
+
+
+# --- drawing it ---------------------------------------------------------------------------------
+
+
+def draw(results: Sequence[Result]) -> str:
+    """Return the matrix as text: in each row, which share of the lost connections got which cause.
+
+    A limit that was reached without failing anyone is a `+`.
+    """
+    columns = list(dict.fromkeys(c for r in results for c in BY_NAME[r.fault].causes))
+    columns += sorted({cause for r in results for cause in r.named} - set(columns))
+    width = max(len(r.fault) for r in results)
+    lines = [" " * (width + 2) + "".join(f"{number:>5}" for number in range(1, len(columns) + 1))]
+    for result in results:
+        cells = [_cell(result, cause) for cause in columns]
+        wrong = judge(result)
+        mark = "" if not wrong else "   WRONG: " + "; ".join(wrong)
+        lines.append(f"{result.fault:<{width}}  " + "".join(f"{c:>5}" for c in cells) + mark)
+    legend = [f"{number:>3} {cause}" for number, cause in enumerate(columns, 1)]
+    right = sum(not judge(result) for result in results)
+    return "\n".join(
+        [
+            "share of the lost connections, in percent, by the cause named for them",
+            *lines,
+            "",
+            *legend,
+            "",
+            f"{right} of {len(results)} right",
+        ]
+    )
+
+
+def _cell(result: Result, cause: str) -> str:
+    count = result.named.get(cause)
+    if count is None:
+        return "·"
+    if count == 0:
+        return "+"
+    share = 100 * count / result.lost
+    return f"{share:.0f}" if share in (0, 100) or 0.5 <= share <= 99.5 else f"{share:.1f}"
+
+
+def page(results: Sequence[Result]) -> str:
+    """Return the whole of `docs/diagnosis.md`."""
+    rows = []
+    for result in results:
+        fault = BY_NAME[result.fault]
+        named = ", ".join(
+            f"`{cause}` {count:,}" if count else f"`{cause}`"
+            for cause, count in result.named.items()
+        )
+        verdict = "right" if not judge(result) else "**wrong**"
+        rows.append(
+            f"| {fault.name} | {fault.injected} | {result.lost:,} | {named or 'none'} | "
+            f"{result.explained:.1%} | {verdict} |"
+        )
+    examples = [
+        _example(result)
+        for result in results
+        if result.fault in {"conntrack full on the client", "port search slow"}
+        and result.summary is not None
+    ]
+    return _PAGE.format(
+        kernel=platform.release(),
+        right=sum(not judge(result) for result in results),
+        all=len(results),
+        matrix=draw(results),
+        rows="\n".join(rows),
+        examples="\n".join(examples),
+    )
+
+
+def _example(result: Result) -> str:
+    assert result.summary is not None
+    cause = result.summary.causes[0]
+    evidence = "\n".join(f"- {item.text}" for item in cause.evidence)
+    return (
+        f"**{cause.title}** (`{cause.cause}`, {cause.fault}, {cause.connections:,} connections)\n\n"
+        f"{evidence}\n\nRemedy: {cause.remedy}.\n"
+    )
+
+
+_PAGE = """\
+# Diagnosis, checked against faults
+
+Generated by `python -m tests.faults.matrix --write` from a real run; the same faults are part of the
+test suite (`tests/faults/`). Each fault is provoked for real, in fresh network namespaces, while
+`loadgen run` opens connections; then the causes that its summary names are compared with what was
+done. Kernel: Linux {kernel}. Right: {right} of {all}.
+
+A diagnosis is right when the injected fault's cause is named first, explains at least 99.9 % of the
+lost connections (failed attempts and dropped arrivals), and nothing else is named.
+
+## Confusion matrix
+
+```
+{matrix}
+```
+
+`+` marks a limit that was reached without failing anyone: a cause of 0 connections. It is named all
+the same, because the success that follows from it is not what it seems.
+
+## Fault by fault
+
+| fault | what was done | lost | named | explained | |
+|---|---|---|---|---|---|
+{rows}
+
+## What a cause looks like
+
+{examples}
+## How it works
+
+An errno does not say why: ETIMEDOUT is the answer to a full conntrack table on either host or
+between, to a full queue of the listener, to a firewall and to a dead host alike. But whoever drops a
+packet on Linux counts it, in the namespace that drops it, and `loadgen` reads these counters on the
+run's own clock in every namespace it was told of (`--netns`).
+
+- **Ledger.** Every failed attempt and every dropped arrival stands on a ledger; each rule
+  (`loadgen/diagnosis/`) takes off it what it can prove. The order of the rules is their precedence.
+  What is left is reported as `unexplained`, with what was ruled out. Nothing is explained twice, and
+  the causes of a summary always add up to what was lost.
+- **Unanswered SYNs.** A SYN that was sent again, and the last SYN of an attempt that timed out, is
+  one packet that went unanswered. The drops that each place has counted are compared with that
+  number. When they add up, each explains its share; when they fall short, the rest was lost between
+  the two hosts.
+- **Firewalls** have no counter that can be read without knowing the rule. But the kernel keeps
+  books: a packet that came in (InReceives) or was made (OutRequests), and was neither delivered
+  (InDelivers) nor handed to a device (OutTransmits), was dropped or rejected in between. A host that
+  drops its own packets on the way out also sees its retransmissions fail (TCPRetransFail), and a RST
+  that the client got and the server's kernel did not send (OutRsts) was a firewall's.
+- **A dropped arrival** is the port search's only if connect() burned CPU and ports were scarce;
+  otherwise it is the generator's own and the run is `generator_limited` (`loadgen/honesty.py`).
+- **Server not watched.** Without `--netns` the server's counters are not there. What needs them is
+  left unexplained, and says so.
+"""
+
+
+def _faults(names: Iterable[str]) -> list[Fault]:
+    wanted = list(names)
+    for name in wanted:
+        if name not in BY_NAME:
+            raise SystemExit(f"error: no fault {name!r}; there are: {', '.join(BY_NAME)}")
+    return [fault for fault in FAULTS if not wanted or fault.name in wanted]
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("fault", nargs="*", help="provoke only these")
+    parser.add_argument("--write", action="store_true", help="write docs/diagnosis.md")
+    parser.add_argument("--out", type=Path, help="keep the summaries in this directory")
+    options = parser.parse_args()
+    results = provoke_all(_faults(options.fault))
+    sys.stdout.write(draw(results) + "\n")
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for result in results:
+            if result.summary is not None:
+                path = options.out / f"{result.fault.replace(' ', '-')}.json"
+                path.write_bytes(records.encode(result.summary))
+    if options.write:
+        if options.fault:
+            raise SystemExit("error: --write takes all faults")
+        PAGE.write_text(page(results))
+    sys.exit(any(judge(result) for result in results))
+
+
+if __name__ == "__main__":
+    main()

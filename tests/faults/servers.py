@@ -1,0 +1,57 @@
+"""Servers that misbehave, each in one manner: `python servers.py ADDRESS PORT MANNER [ARGUMENT]`."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+import time
+
+MISS = b"END\r\n"
+RESET = struct.pack("ii", 1, 0)
+
+
+def serve(listener: socket.socket, manner: str, argument: str) -> None:
+    """Answer one connection after the other in the manner asked for."""
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            try:
+                connection.settimeout(2)
+                request = connection.recv(65536)
+                if request.startswith(b"set "):  # the load's seed: store nothing, say so politely
+                    while request:
+                        connection.sendall(b"STORED\r\n" * request.count(b"set "))
+                        request = connection.recv(65536)
+                    continue
+                if manner == "resets":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                elif manner == "babbles":
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                elif manner == "truncates":
+                    connection.sendall(MISS[:3])
+                elif manner == "errs":
+                    connection.sendall(b"SERVER_ERROR out of memory storing object\r\n")
+                elif manner == "dawdles":
+                    time.sleep(float(argument))
+                    connection.sendall(MISS)
+                else:
+                    raise SystemExit(f"no such manner: {manner}")
+            except OSError:
+                continue
+
+
+def main() -> None:
+    """Listen with the backlog asked for and serve for ever."""
+    address, port, manner, backlog, argument = (*sys.argv[1:], "", "", "")[:5]
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, int(port)))
+    listener.listen(int(backlog or 1024))
+    if manner == "sleeps":
+        time.sleep(3600)
+    serve(listener, manner, argument)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+"""A small stage for one fault: a client's and a server's namespace, a router between them if asked.
+
+    client 198.18.0.1 ── veth ── 198.19.0.1 server            client ── veth ── host ── veth ── server
+
+Everything lives in fresh namespaces that this process holds by descriptor, and every process on the
+stage dies with this one: nothing is left on the machine, whatever ends a run.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lab.testbed.processes import Child, enter, spawn, tool
+from loadgen import rundir
+from loadgen.namespace import new_namespace, run_inside
+from loadgen.sample import ROLE_GENERATOR, Sample
+from loadgen.summary import Summary
+
+CLIENT, SERVER = "198.18.0.1", "198.19.0.1"
+PORT = 11211
+TARGET = f"{SERVER}:{PORT}"
+_TABLE = "churnlab"
+_READY_WITHIN = 10.0
+_PATIENCE = 30.0
+
+
+class Stage:
+    """One fault's namespaces and processes; a context manager.
+
+    Args:
+        directory: where the run directory and logs go.
+        host: put a router between client and server, and sample it as the role `host`.
+    """
+
+    def __init__(self, directory: Path, *, host: bool = False) -> None:
+        self.directory = directory
+        self.run_directory = directory / "run"
+        self._stack = ExitStack()
+        self.client = self._namespace()
+        self.server = self._namespace()
+        self.host = self._namespace() if host else None
+        self.servers: list[Child] = []
+        """In the order they were started."""
+        self._load: Child | None = None
+
+    def _namespace(self) -> int:
+        descriptor = new_namespace()
+        self._stack.callback(os.close, descriptor)
+        return descriptor
+
+    def __enter__(self) -> Self:
+        """Wire the namespaces up."""
+        client = [f"addr add {CLIENT}/16 dev lan", "link set lo up", "link set lan up"]
+        server = [f"addr add {SERVER}/16 dev lan", "link set lo up", "link set lan up"]
+        if self.host is None:
+            self.ip(
+                self.client,
+                f"link add lan type veth peer name lan netns /proc/self/fd/{self.server}",
+                *client,
+                f"route add 198.19.0.0/16 via {SERVER} dev lan onlink",
+            )
+            self.ip(self.server, *server, f"route add 198.18.0.0/16 via {CLIENT} dev lan onlink")
+            return self
+        for number, (end, commands, other) in enumerate(
+            ((self.client, client, "198.19.0.0/16"), (self.server, server, "198.18.0.0/16"))
+        ):
+            gateway = f"198.{18 + number}.0.254"
+            self.ip(
+                end,
+                f"link add lan type veth peer name lan{number} netns /proc/self/fd/{self.host}",
+                *commands,
+                f"route add {other} via {gateway}",
+            )
+            self.ip(
+                self.host,
+                f"addr add {gateway}/16 dev lan{number}",
+                f"link set lan{number} up",
+            )
+        self.sysctl(self.host, "net.ipv4.ip_forward", "1")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End every process and let the namespaces go."""
+        self._stack.close()
+
+    # --- the namespaces ---------------------------------------------------------------------
+
+    def side(self, role: str) -> int:
+        """Return the namespace of `client`, `server` or `host`."""
+        descriptor = {"client": self.client, "server": self.server, "host": self.host}[role]
+        assert descriptor is not None
+        return descriptor
+
+    def inside(self, namespace: int, call: Callable[[], object]) -> None:
+        """Call something inside a namespace."""
+        run_inside(namespace, call)
+
+    def command(self, namespace: int, *words: str, text: str = "") -> str:
+        """Run a system tool inside a namespace and return what it printed.
+
+        Raises:
+            RuntimeError: when it fails, with what it said.
+        """
+        inherit = [fd for fd in (self.client, self.server, self.host) if fd is not None]
+        done = subprocess.run(
+            [*enter(namespace), tool(words[0]), *words[1:]],
+            input=text.encode(),
+            capture_output=True,
+            pass_fds=inherit,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode()
+
+    def ip(self, namespace: int, *commands: str) -> None:
+        """Run ip(8) commands inside a namespace."""
+        self.command(namespace, "ip", "-batch", "-", text="\n".join(commands) + "\n")
+
+    def sysctl(self, namespace: int, name: str, value: str) -> None:
+        """Write a sysctl inside a namespace."""
+        path = Path("/proc/sys", name.replace(".", "/"))
+        run_inside(namespace, lambda: path.write_text(value))
+
+    def rule(self, namespace: int, hook: str, rule: str) -> None:
+        """Add an nft rule to a chain of its own at `hook`: prerouting, input, forward or output."""
+        self.command(
+            namespace,
+            "nft",
+            "-f",
+            "-",
+            text=f"table inet {_TABLE} {{ chain {hook} {{\n"
+            f"type filter hook {hook} priority 0; policy accept;\n{rule}\n}}\n}}\n",
+        )
+
+    def lose(self, namespace: int, percent: int) -> None:
+        """Lose some of the SYN/ACKs that reach the namespace's device, before anything counts them."""
+        self.command(
+            namespace,
+            "nft",
+            "-f",
+            "-",
+            text=f"table netdev {_TABLE} {{\nchain loss {{\n"
+            "type filter hook ingress device lan priority 0; policy accept;\n"
+            f"tcp flags & (syn|ack) == (syn|ack) numgen random mod 100 < {percent} drop\n}}\n}}\n",
+        )
+
+    def track(self, namespace: int) -> None:
+        """Make the namespace track connections: a rule that asks for their state does that."""
+        hook = "forward" if namespace == self.host else "input"
+        self.rule(namespace, hook, "ct state invalid counter")
+        if namespace == self.client:
+            self.rule(namespace, "output", "ct state invalid counter")
+
+    def fill_conntrack(self, namespace: int, room: int) -> None:
+        """Fill the namespace's table with entries of others, leaving `room` for our own.
+
+        The limit is the machine's, and is left alone: the entries are made through ctnetlink, by
+        the quarter million, and go with the namespace.
+        """
+        read = Path("/proc/sys/net/netfilter")
+        count, most = run_inside(
+            namespace,
+            lambda: tuple(
+                int((read / f"nf_conntrack_{name}").read_text()) for name in ("count", "max")
+            ),
+        )
+        self.command(namespace, "conntrack", "-R", "-", text=_entries(most - count - room))
+
+    # --- servers ----------------------------------------------------------------------------
+
+    def start(self, *command: str, address: tuple[str, int] = (SERVER, PORT)) -> None:
+        """Start a server in the server's namespace and wait until it listens."""
+        log = os.open(self.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            child = spawn(list(command), namespace=self.server, output=log)
+        finally:
+            os.close(log)
+        self._stack.callback(child.kill)
+        self.servers.append(child)
+        self._await_listener(child, address)
+
+    def memcached(self, *options: str) -> None:
+        """Start a memcached."""
+        self.start(
+            *(tool("memcached"), "-u", "root", "-l", SERVER, "-p", str(PORT), "-U", "0"),
+            *("-t", "2", "-c", "2000", *options),
+        )
+
+    def misbehaving(self, manner: str, *arguments: str) -> None:
+        """Start a server of `tests.faults.servers`."""
+        script = Path(__file__).with_name("servers.py")
+        self.start(sys.executable, "-I", str(script), SERVER, str(PORT), manner, *arguments)
+
+    def _await_listener(self, child: Child, address: tuple[str, int]) -> None:
+        wanted = f":{address[1]:04X} 00000000:0000 0A"
+        table = Path("/proc/thread-self/net/tcp")
+        give_up = time.monotonic() + _READY_WITHIN
+        while wanted not in run_inside(self.server, table.read_text):
+            if child.returncode is not None or time.monotonic() > give_up:
+                raise RuntimeError((self.directory / "server.log").read_text())
+            time.sleep(0.01)  # between two looks; the loop ends on what it sees
+
+    def hold(self, number: int) -> None:
+        """Open `number` connections to the server, from its own namespace, and keep them open.
+
+        Those beyond its limit are left trying.
+        """
+
+        def connect() -> list[socket.socket]:
+            made = [socket.socket() for _ in range(number)]
+            for sock in made:
+                sock.setblocking(False)
+                sock.connect_ex((SERVER, PORT))
+            return made
+
+        for sock in run_inside(self.server, connect):
+            self._stack.callback(sock.close)
+
+    # --- the load ---------------------------------------------------------------------------
+
+    def load(self, *options: str, prefix: Sequence[str] = ()) -> None:
+        """Start `loadgen run` in the client's namespace.
+
+        Args:
+            options: of its command line, beside those that every fault has.
+            prefix: a command to run it under, such as prlimit(1).
+        """
+        namespaces = {"server": self.server, "host": self.host}
+        command = [
+            *prefix,
+            *(sys.executable, "-m", "loadgen", "run", TARGET, "--workers", "1", "--quiet"),
+            *("--out", str(self.run_directory), "--key-space", "10"),
+            *options,
+        ]
+        for role, descriptor in namespaces.items():
+            if descriptor is not None:
+                command += ["--netns", f"{role}=/proc/self/fd/{descriptor}"]
+        log = os.open(self.directory / "load.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        inherit = [fd for fd in namespaces.values() if fd is not None]
+        try:
+            self._load = spawn(command, namespace=self.client, output=log, inherit=inherit)
+        finally:
+            os.close(log)
+        self._stack.callback(self._load.kill)
+
+    def until(self, true: Callable[[Sample], object], what: str) -> None:
+        """Wait until a sample of the generator shows what is waited for.
+
+        Raises:
+            RuntimeError: when the load ends before that.
+        """
+        assert self._load is not None
+        give_up = time.monotonic() + _PATIENCE
+        while not any(map(true, self._generator())):
+            if self._load.returncode is not None or time.monotonic() > give_up:
+                raise RuntimeError(f"never saw {what}: {self.said()}")
+            time.sleep(0.02)  # between two looks; the loop ends on what it sees
+
+    def until_time(self, t: float) -> None:
+        """Wait until `t` seconds of the run have passed, as its samples tell."""
+        self.until(lambda sample: sample.t >= t, f"the run's {t:g} s")
+
+    def _generator(self) -> Iterable[Sample]:
+        return (s for s in rundir.read_samples(self.run_directory) if s.role == ROLE_GENERATOR)
+
+    def said(self) -> str:
+        """Return what the load printed."""
+        with suppress(OSError):
+            return (self.directory / "load.log").read_text()
+        return ""
+
+    def finish(self) -> Summary:
+        """Wait for the load's end and return its summary.
+
+        Raises:
+            RuntimeError: when there is none.
+        """
+        assert self._load is not None
+        try:
+            code = self._load.process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"the load does not end: {self.said()}") from None
+        summary = rundir.read_summary(self.run_directory)
+        if summary is None:
+            raise RuntimeError(f"no summary, exit code {code}: {self.said()}")
+        return summary
+
+
+def _entries(number: int) -> str:
+    """Return conntrack(8) commands that add established connections between two other hosts."""
+    lines = []
+    for index in range(number):
+        source = f"198.18.{1 + index // 60_000}.1"
+        port = 1024 + index % 60_000
+        lines.append(
+            f"-A -t 60 -u SEEN_REPLY,ASSURED -s {source} -d 198.19.255.1 -r 198.19.255.1 "
+            f"-q {source} -p tcp --sport {port} --dport {PORT} --reply-port-src {PORT} "
+            f"--reply-port-dst {port} --state ESTABLISHED"
+        )
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,101 @@
+"""Every fault, provoked for real: the right cause is named, explains the losses, and stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from loadgen.summary import Summary
+from tests.faults.catalogue import BY_NAME, FAULTS
+from tests.faults.matrix import PAGE, Result, judge
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(400)]
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in FAULTS])
+def test_the_right_cause_is_named_and_no_other(name: str, results: Mapping[str, Result]) -> None:
+    """First place, at least 99.9 % of what was lost, and nothing else besides."""
+    assert judge(results[name]) == []
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in FAULTS])
+def test_the_causes_add_up_and_come_with_evidence(name: str, results: Mapping[str, Result]) -> None:
+    result = results[name]
+    summary = _summary(result)
+    assert summary.unaccounted() == 0
+    assert sum(cause.connections for cause in summary.causes) == result.lost
+    for cause in summary.causes:
+        assert cause.remedy
+        assert cause.first_at is not None
+        assert all(item.text for item in cause.evidence)
+
+
+@pytest.mark.parametrize("name", [fault.name for fault in FAULTS if fault.fails])
+def test_the_state_at_the_first_failure_is_kept(name: str, results: Mapping[str, Result]) -> None:
+    """One snapshot for each outcome that failed, from about the moment when it first did."""
+    summary = _summary(results[name])
+    failed = {outcome for outcome in summary.outcomes if outcome != "ok"}
+    dropped = {f"dropped_{reason}" for reason in summary.drops}
+    assert {kept.outcome for kept in summary.snapshots} == failed | dropped
+    assert len(summary.snapshots) == len(failed | dropped)
+
+
+@pytest.mark.parametrize(
+    "name", [fault.name for fault in FAULTS if fault.name.startswith("healthy")]
+)
+def test_a_healthy_run_s_success_is_explained(name: str, results: Mapping[str, Result]) -> None:
+    summary = _summary(results[name])
+    assert summary.validity == "valid"
+    expected = "time_wait_reused" if "reused" in name else "limit_not_approached"
+    assert [item.name for item in summary.explanations] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "validity"),
+    [("generator too slow", "generator_limited"), ("port search slow", "valid")],
+)
+def test_only_the_generator_s_own_drops_spoil_a_run(
+    name: str, validity: str, results: Mapping[str, Result]
+) -> None:
+    assert _summary(results[name]).validity == validity
+
+
+@pytest.mark.parametrize("name", ["ports exhausted and conntrack full on the server"])
+def test_of_two_faults_each_explains_its_own(name: str, results: Mapping[str, Result]) -> None:
+    """100 of 200 connections found no port; of the other 100, those beyond the table's room."""
+    summary = _summary(results[name])
+    counts = {cause.cause: cause.connections for cause in summary.causes}
+    assert counts["ephemeral_ports_exhausted"] == summary.errors["EADDRNOTAVAIL"] == 100
+    assert counts["conntrack_full_server"] == summary.outcomes["connect_timeout"]
+    # Each attempt sent two SYNs, and each of these was dropped by the table.
+    assert (
+        summary.kernel["server"]["nf_conntrack_stat_drop"].delta
+        == 2 * (counts["conntrack_full_server"])
+    )
+
+
+@pytest.mark.parametrize("name", ["firewall and accept queue, both on the server"])
+def test_two_faults_of_one_outcome_are_told_apart_by_their_counters(
+    name: str, results: Mapping[str, Result]
+) -> None:
+    """Every attempt sends one SYN: a third of them met the rule, the queue counted the rest."""
+    summary = _summary(results[name])
+    counts = {cause.cause: cause.connections for cause in summary.causes}
+    assert counts["firewall_server"] == pytest.approx(summary.started / 3, abs=2)
+    overflows = summary.kernel["server"]["netstat_TcpExt_ListenOverflows"].delta
+    assert counts["accept_queue_overflow"] == pytest.approx(overflows, abs=3)
+
+
+def _summary(result: Result) -> Summary:
+    assert result.summary is not None, result.error
+    return result.summary
+
+
+def test_the_page_shows_every_fault_right() -> None:
+    """docs/diagnosis.md comes from `make diagnosis`; a fault that is new or wrong is not hidden."""
+    text = PAGE.read_text()
+    for fault in FAULTS:
+        rows = [line for line in text.splitlines() if line.startswith(f"| {fault.name} | ")]
+        assert [row.endswith("| right |") for row in rows] == [True], fault.name
+    assert set(BY_NAME) == {fault.name for fault in FAULTS}
