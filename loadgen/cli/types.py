@@ -80,6 +80,13 @@ def _workers(text: str) -> int | None:
     return int(text)
 
 
+def _listen(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError(f"{text!r} is not an address to listen on: write :PORT or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 DURATION = Parsed("duration", _positive(parse_duration, "a duration"))
 DURATION_OR_ZERO = Parsed("duration", parse_duration)
 RATE = Parsed("rate", _rate)
@@ -87,3 +94,4 @@ PORT_RANGE = Parsed("low-high", _port_range)
 SHARD = Parsed("i/n", _shard)
 NETWORK = Parsed("cidr", _network)
 WORKERS = Parsed("auto|n", _workers)
+LISTEN = Parsed("host:port", _listen)

@@ -65,7 +65,7 @@ class NamespaceReader:
             namespace: a descriptor from `loadgen.namespace`; None for one's own. It must stay open
                 as long as the reader: `snapshot` and files that appear later need it.
             targets: addresses (not names) and ports of the servers. Ports in use are counted
-                toward these only, and the listeners on these ports are watched.
+                toward these only, and the listeners on these ports are watched; empty for all.
             ports: count the ephemeral ports in use; for the side that connects.
             share: of one core, that counting ports may use at most, on average.
 
@@ -76,7 +76,10 @@ class NamespaceReader:
         self.absent: dict[str, str] = {}
         """Metrics that cannot be read here, each with the reason."""
         self._namespace = namespace
+        self.listeners: tuple[Listener, ...] = ()
+        """Those that are watched, as they were last listed."""
         self._target_ports = frozenset(port for _, port in targets)
+        self._lists = ports or bool(targets)
         self._reopen_at = time.monotonic() + REOPEN_EVERY
         self._slow_due = float("-inf")
         self._settings: Values = {}
@@ -94,7 +97,7 @@ class NamespaceReader:
 
     def _open(self) -> tuple[list[Source], PortRange, DiagSocket | None]:
         try:
-            diag = DiagSocket() if self._target_ports else None
+            diag = DiagSocket() if self._lists else None
         except OSError:
             diag = None
         return sources(), PortRange(), diag
@@ -147,7 +150,7 @@ class NamespaceReader:
             kept.update(self._read_source(source))
         self._read_range(settings)
         self._settings = settings
-        if self._target_ports:
+        if self._lists:
             self._read_listeners(values)
 
     def _reopen(self, now: float) -> None:
@@ -197,15 +200,17 @@ class NamespaceReader:
         if isinstance(found, str):
             reason = found
         else:
-            watched = [item for item in found if item.port in self._target_ports]
-            if watched:
-                fullest = max(watched, key=lambda item: item.queue / max(item.limit, 1))
+            wanted = self._target_ports
+            self.listeners = tuple(item for item in found if not wanted or item.port in wanted)
+            if self.listeners:
+                fullest = max(self.listeners, key=lambda item: item.queue / max(item.limit, 1))
                 values["listen_queue"] = fullest.queue
                 values["listen_queue_limit"] = fullest.limit
                 for metric in LISTENER:
                     self.absent.pop(metric.name, None)
                 return
-            reason = "no socket listens on a target's port in this namespace"
+            on_what = "on a target's port " if wanted else ""
+            reason = f"no socket listens {on_what}in this namespace"
         for metric in LISTENER:
             self.absent[metric.name] = reason
 
