@@ -48,9 +48,7 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         *("--close", options["close"]),
         *("--op", options["op"]),
         *("--timeout", f"{options['timeout']}s"),
-        # A quarter of a second: a machine that pauses that long spoils no trial, and the kernel's
-        # collapse lasts for seconds.
-        *("--max-lateness", "250ms"),
+        *("--max-lateness", f"{options['max_lateness']}s"),
     ]
     for expression in options["threshold"]:
         if is_relative(expression):

@@ -92,6 +92,13 @@ _EPILOG = (
     help="Longest life of an attempt.",
 )
 @click.option(
+    "--max-lateness",
+    type=types.DURATION,
+    default="250ms",
+    show_default=True,
+    help="An arrival later than this is dropped and counted.",
+)
+@click.option(
     "--workers",
     type=types.WORKERS,
     default="auto",

@@ -17,6 +17,9 @@ _QUICK = ("--rate", "300", "--duration", "1", "--timeout", "0.6")
 _PATIENT = ("--rate", "100", "--duration", "1", "--timeout", "1.5")
 """Each attempt sends its SYN twice."""
 
+_STRICT = ("--max-lateness", "0.1")
+"""Where dropped arrivals are what the fault is about."""
+
 
 def _memcached(stage: Stage) -> None:
     stage.memcached()
@@ -144,7 +147,7 @@ FAULTS: tuple[Fault, ...] = (
         "12,000 ports at 5,000/s: half of them are gone after 1.2 s",
         ("port_search_slow",),
         prepare=_ports(20000, 31999),
-        load=("--rate", "5000", "--duration", "2.2"),
+        load=("--rate", "5000", "--duration", "2.2", *_STRICT),
         alone=True,
     ),
     Fault(
@@ -252,7 +255,7 @@ FAULTS: tuple[Fault, ...] = (
         "a server that answers 100/s, --max-in-flight 20",
         ("server_slow",),
         serve=_misbehaving("dawdles", "1024", "0.01"),
-        load=(*_QUICK, "--max-in-flight", "20"),
+        load=(*_QUICK, "--max-in-flight", "20", *_STRICT),
     ),
     Fault(
         "server killed",
@@ -364,7 +367,7 @@ FAULTS: tuple[Fault, ...] = (
         "generator too slow",
         "200,000/s asked of one worker, ports in plenty",
         ("generator_saturated",),
-        load=("--rate", "200000", "--duration", "0.8", "--close", "server"),
+        load=("--rate", "200000", "--duration", "0.8", "--close", "server", *_STRICT),
         alone=True,
     ),
     Fault(

@@ -89,7 +89,7 @@ def test_two_shards_make_the_whole_schedule(memcached: Memcached, tmp_path: Path
 def test_aborting_when_a_threshold_cannot_hold_any_more(tmp_path: Path) -> None:
     done = loadgen(
         *("run", f"127.0.0.1:{free_port()}", "--rate", "100", "--duration", "60s", "--out", "out"),
-        *("--threshold", "failed: count <= 20", "--abort-on-fail"),
+        *("--threshold", "failed: count <= 20", "--abort-on-fail", "--max-lateness", "5s"),
         cwd=tmp_path,
     )
     assert done.returncode == 99
