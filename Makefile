@@ -1,15 +1,16 @@
 # Two commands do all the set-up: `make demo` and `make test`.
 PYTHON ?= python3
+export PYTHON
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 
 .PHONY: demo test lint clean
 
-demo: $(STAMP) system
+demo: $(STAMP)
 	$(BIN)/lab run --rate auto --trials 6
 
-test: $(STAMP) system lint
+test: $(STAMP) lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(STAMP)
@@ -21,7 +22,7 @@ lint: $(STAMP)
 system:
 	@tools/system-packages
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt | system
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@

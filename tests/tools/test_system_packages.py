@@ -26,10 +26,17 @@ class System:
         for name in ("mktemp", "rm", "tail", "env"):
             (self.bin / name).unlink()
             (self.bin / name).symlink_to(Path("/usr/bin", name))
+        self.python(complete=True)
 
     def stub(self, name: str, body: str = "exit 0") -> None:
         path = self.bin / name
         path.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.log}\n{body}\n')
+        path.chmod(0o755)
+
+    def python(self, *, complete: bool) -> None:
+        """A python3 that has what venv needs, or lacks it."""
+        path = self.bin / "python3"
+        path.write_text(f"#!/bin/sh\nexit {0 if complete else 1}\n")
         path.chmod(0o755)
 
     def without(self, *names: str) -> None:
@@ -80,6 +87,18 @@ def test_a_package_is_named_once(system: System) -> None:
     system.stub("apt-get")
     system.without("nsenter", "setpriv")
     assert system.run().stderr == "installing system packages: util-linux\n"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_python_that_cannot_make_environments_is_completed(
+    system: System, *, there: bool
+) -> None:
+    system.user(0)
+    system.stub("apt-get")
+    system.python(complete=False)
+    if not there:
+        system.without("python3")
+    assert system.run().stderr == "installing system packages: python3-venv\n"
 
 
 def test_without_package_lists_they_are_fetched_first(system: System, tmp_path: Path) -> None:
