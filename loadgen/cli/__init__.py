@@ -6,7 +6,7 @@ from loadgen.cli.group import LazyGroup, run_command
 
 VERBS = {
     "run": "Open short connections on a schedule and say what happened to each.",
-    "watch": "Show the kernel's counters; no load.",
+    "watch": "Show how near a host is to each limit, and when it is reached; no load.",
     "merge": "Add up the run directories of several shards.",
     "report": "Rebuild the summary of a run directory, a truncated one too.",
 }
