@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgen.diagnosis import drops
-from loadgen.diagnosis.drops import Suspect
 from loadgen.diagnosis.observation import Ledger, Observation
+from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT
 from loadgen.summary import Cause, Evidence, Number

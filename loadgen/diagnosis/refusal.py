@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loadgen.diagnosis import drops
+from loadgen.diagnosis import drops, listener
 from loadgen.diagnosis.observation import Ledger, Observation
+from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
 from loadgen.summary import Cause, Evidence, Number
@@ -43,8 +44,8 @@ def connection_limit(observation: Observation, ledger: Ledger) -> list[Cause]:
                 "memcached_rejected_connections", ROLE_SERVER, "memcached rejected {n} connections"
             )
         )
-    evidence.extend(drops.connections_held(observation))
-    return [replace(drops.CONNECTION_LIMIT, evidence=evidence).explains(told + cut)]
+    evidence.extend(listener.connections_held(observation))
+    return [replace(listener.CONNECTION_LIMIT, evidence=evidence).explains(told + cut)]
 
 
 def refused(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -153,7 +154,7 @@ def aborted_by_listener(observation: Observation, ledger: Ledger) -> list[Cause]
         _OVERFLOWS, server, "the listener's accept queue was full {n} times"
     )
     whole = observation.count_evidence(Outcome.RESET, count)
-    return [drops.accept_queue(observation, overflows, [counted]).explains(count, whole)]
+    return [listener.accept_queue(observation, overflows, [counted]).explains(count, whole)]
 
 
 def no_way_there(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -187,7 +188,7 @@ def no_way_there(observation: Observation, ledger: Ledger) -> list[Cause]:
     return causes
 
 
-def _told_unreachable(observation: Observation, count: int) -> drops.Suspect:
+def _told_unreachable(observation: Observation, count: int) -> Suspect:
     """Return who said that the server cannot be reached."""
     change = observation.change
     name = _ICMP + "OutDestUnreachs"

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import msgspec
 
-from loadgen.diagnosis import drops, handshake
-from loadgen.diagnosis.drops import Suspect
+from loadgen.diagnosis import drops, handshake, listener
 from loadgen.diagnosis.observation import Ledger, Observation
+from loadgen.diagnosis.suspect import Suspect, replace_evidence
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR
 from loadgen.summary import Cause, Evidence, Number
@@ -33,9 +33,9 @@ def lost_requests(observation: Observation, ledger: Ledger) -> list[Cause]:
         return []
     whole = observation.count_evidence(Outcome.REPLY_TIMEOUT, count)
     causes = []
-    disabled = drops.listener_disabled(observation)
+    disabled = listener.listener_disabled(observation)
     if disabled:
-        limit = replace(drops.CONNECTION_LIMIT, drops=count, evidence=disabled)
+        limit = replace(listener.CONNECTION_LIMIT, drops=count, evidence=disabled)
         causes.append(limit.explains(ledger.take([Outcome.REPLY_TIMEOUT]), whole))
     lost = _lost(observation, ledger.open(Outcome.REPLY_TIMEOUT))
     if lost:
@@ -99,7 +99,7 @@ def _queue(observation: Observation) -> list[Evidence]:
     if waiting is None or not waiting.value:
         return []
     text = f"{waiting.value:,} connections waited for the server's accept()"
-    return [drops.replace_evidence(waiting, None, text)]
+    return [replace_evidence(waiting, None, text)]
 
 
 def slowness(observation: Observation, count: int, evidence: list[Evidence]) -> Cause:

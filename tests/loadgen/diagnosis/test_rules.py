@@ -1,0 +1,228 @@
+"""Diagnoses of what a test machine cannot be brought to, or has no counter for: old kernels,
+unwatched servers, full CPUs. The faults that can be provoked are in tests/faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from loadgen.conclude import Ended, conclude
+from loadgen.sample import Sample
+from loadgen.summary import Number, Summary
+from tests.loadgen.builders import about, generator_sample, run_config
+
+SERVER = ("198.18.0.2", 11211)
+EXT, IP, TCP = "netstat_TcpExt_", "netstat_Ip_", "netstat_Tcp_"
+WATCHED: dict[str, Number] = {f"{TCP}InSegs": 1000}
+"""What every namespace that was sampled has."""
+UNANSWERED: dict[str, Number] = {f"{EXT}TCPSynRetrans": 20}
+"""Of the client: ten attempts sent their SYN three times each."""
+
+Moved = Mapping[str, Number]
+
+
+def observe(
+    outcomes: Mapping[str, int],
+    moved: Mapping[str, Moved],
+    *,
+    held: Mapping[str, Moved] | None = None,
+    sysctls: dict[str, dict[str, str]] | None = None,
+    ok: int = 0,
+    **config: Any,
+) -> Summary:
+    """Return the summary of a run of one second.
+
+    Args:
+        outcomes: failed attempts by outcome.
+        moved: by role, how far counters moved.
+        held: by role, what gauges read.
+        sysctls: in force, by role.
+        ok: attempts that succeeded.
+        config: changes to the configuration.
+    """
+    failed = sum(outcomes.values())
+    started = ok + failed
+    counts: dict[str, Number] = {f"outcome_{name}": count for name, count in outcomes.items()}
+    counts |= {"scheduled": started, "started": started, "ok": ok, "failed": failed}
+    samples = [generator_sample(0.05)]
+    for role in {*moved, *(held or {})}:
+        gauges = (held or {}).get(role, {})
+        counters = {**WATCHED, **moved.get(role, {})}
+        samples.append(Sample(0.0, role, {**dict.fromkeys(counters, 0), **gauges}))
+        samples.append(Sample(1.0, role, {**counters, **gauges}))
+    samples.append(generator_sample(1.0, **counts))
+    options = {"addresses": [SERVER], "timeout": 3.0, **config}
+    known = about(run_config(**options), Ended(elapsed=1.0), sysctls=sysctls or {})
+    return conclude(known, sorted(samples, key=lambda item: item.t), {})
+
+
+def named(summary: Summary) -> list[tuple[str, str, int]]:
+    return [(cause.cause, cause.fault, cause.connections) for cause in summary.causes]
+
+
+@pytest.mark.parametrize(
+    ("moved", "held", "expected"),
+    [
+        pytest.param(
+            {"client": UNANSWERED, "server": {f"{EXT}IPReversePathFilter": 30}},
+            {},
+            ("reverse_path_filter_server", "server_host"),
+            id="rp_filter on the server",
+        ),
+        pytest.param(
+            {"client": UNANSWERED, "server": {}, "host": {"softnet_dropped_total": 30}},
+            {},
+            ("softnet_backlog_full", "client_host"),
+            id="CPUs that take packets in too slowly",
+        ),
+        pytest.param(
+            {"client": UNANSWERED, "server": {"nf_conntrack_stat_drop": 30}},
+            {"server": {"nf_conntrack_entries": 5, "nf_conntrack_entries_limit": 1000}},
+            ("conntrack_drops_server", "server_host"),
+            id="conntrack drops with room in its table",
+        ),
+        pytest.param(
+            {"client": UNANSWERED, "server": {"nf_conntrack_stat_drop": 30}},
+            {"server": {"nf_conntrack_entries": 995, "nf_conntrack_entries_limit": 1000}},
+            ("conntrack_full_server", "server_host"),
+            id="conntrack drops with a table that was full between two readings",
+        ),
+        pytest.param(
+            {"client": UNANSWERED, "server": {f"{EXT}ListenDrops": 30}},
+            {},
+            ("listener_drops", "server_host"),
+            id="a listener that drops with room in its queues",
+        ),
+        pytest.param(
+            {
+                "client": {**UNANSWERED, f"{EXT}TCPRetransFail": 20, f"{TCP}ActiveOpens": 10},
+                "server": {},
+            },
+            {},
+            ("firewall_client", "client_host"),
+            id="a kernel that does not count what leaves it (before 6.7)",
+        ),
+        pytest.param(
+            {"client": {f"{EXT}TCPTimeouts": 30}, "server": {}},
+            {},
+            ("unreachable", "network"),
+            id="SYNs that never left",
+        ),
+        pytest.param(
+            {"client": UNANSWERED, "server": {}},
+            {},
+            ("packet_loss", "network"),
+            id="no counter moved on either side",
+        ),
+    ],
+)
+def test_handshakes_that_timed_out(
+    moved: dict[str, Moved], held: dict[str, Moved], expected: tuple[str, str]
+) -> None:
+    found = observe({"connect_timeout": 10}, moved, held=held)
+    assert named(found) == [(*expected, 10)]
+    assert found.causes[0].evidence
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        ("denied", ("denied_on_client", "client_host")),
+        ("no_memory", ("client_out_of_memory", "client_host")),
+        ("bad_source", ("source_address_missing", "client_host")),
+        ("other_error", ("unexplained", "network")),
+    ],
+)
+def test_outcomes_that_need_no_counter(outcome: str, expected: tuple[str, str]) -> None:
+    assert named(observe({outcome: 7}, {"client": {}, "server": {}})) == [(*expected, 7)]
+
+
+def test_a_server_that_nobody_watched_is_not_guessed_at() -> None:
+    """The remedy is to watch it; what was looked at on the client is said."""
+    (cause,) = observe({"connect_timeout": 10}, {"client": UNANSWERED}).causes
+    assert cause.cause == "unexplained"
+    assert "no counter of the namespaces watched moved" in cause.title
+    assert "--netns" in cause.title
+
+
+def test_a_timeout_too_short_to_tell_says_so() -> None:
+    """Before the second SYN is due, a drop on the client's own way out shows in no counter."""
+    found = observe({"connect_timeout": 10}, {"client": {}, "server": {}}, timeout=0.5)
+    (cause,) = found.causes
+    assert cause.cause == "unexplained"
+    assert "raise --timeout above 1s" in cause.title
+
+
+def test_the_part_that_counters_do_not_cover_is_lost_on_the_way() -> None:
+    """20 retransmissions and 10 last SYNs went unanswered; conntrack owns up to 15 of these 30."""
+    found = observe(
+        {"connect_timeout": 10},
+        {"client": UNANSWERED, "server": {"nf_conntrack_stat_drop": 15}},
+    )
+    assert named(found) == [
+        ("conntrack_full_server", "server_host", 5),
+        ("packet_loss", "network", 5),
+    ]
+
+
+def test_stray_packets_are_no_firewall() -> None:
+    """Every host discards a few packets; what is left over must be worth the name."""
+    stray = {f"{IP}InReceives": 102, f"{IP}InDelivers": 100}
+    found = observe({"connect_timeout": 10}, {"client": UNANSWERED, "server": stray})
+    assert named(found) == [("packet_loss", "network", 10)]
+
+
+def test_a_listener_that_resets_when_its_queue_is_full() -> None:
+    """tcp_abort_on_overflow turns the drop into a RST."""
+    found = observe(
+        {"reset": 10},
+        {"client": {}, "server": {f"{EXT}ListenOverflows": 10, f"{EXT}ListenDrops": 10}},
+        sysctls={"server": {"net.ipv4.tcp_abort_on_overflow": "1"}},
+    )
+    assert named(found) == [("accept_queue_overflow", "server_host", 10)]
+
+
+def test_clients_of_several_shards_add_up_and_their_server_does_not() -> None:
+    """Each shard saw the same server's table drop the packets of both."""
+    server = {"nf_conntrack_stat_drop": 30}
+    half = {f"{EXT}TCPSynRetrans": 10}
+    moved = {"client": half, "client@2": half, "server": server, "server@2": server}
+    found = observe({"connect_timeout": 10}, moved)
+    assert named(found) == [("conntrack_full_server", "server_host", 10)]
+
+
+def test_a_refusal_that_the_server_did_not_send_was_a_firewall_s() -> None:
+    """Of 10 RSTs the server's kernel sent 4."""
+    found = observe({"connect_refused": 10}, {"client": {}, "server": {f"{TCP}OutRsts": 4}})
+    assert named(found) == [
+        ("firewall_between", "network", 6),
+        ("server_refuses", "server", 4),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moved", "config", "expected"),
+    [
+        ({"client": {f"{EXT}TWRecycled": 5}, "server": {}}, {}, "time_wait_reused"),
+        (
+            {"client": {}, "server": {f"{EXT}TW": 100}},
+            {"close": "server"},
+            "server_holds_time_wait",
+        ),
+        ({"client": {}, "server": {}}, {"close": "rst"}, "closed_by_reset"),
+        (
+            {"client": {"nf_conntrack_stat_early_drop": 3}, "server": {}},
+            {},
+            "conntrack_early_drop",
+        ),
+    ],
+)
+def test_successes_are_explained(
+    moved: dict[str, Moved], config: dict[str, Any], expected: str
+) -> None:
+    found = observe({}, moved, ok=100, **config)
+    assert [item.name for item in found.explanations] == [expected]
+    assert named(found) == []
