@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from lab import refusals
+from lab.judge import MISSING, File, judge, left_out
 from lab.refusals import Refusal
-from lab.sysctl_names import missing_module, to_key, to_path
+from lab.sysctl_names import to_key, to_path
 from lab.sysctl_values import same_value
 from lab.sysctls import CATALOGUE
 from lab.tuning import Setting, Tuning, TuningError, where
@@ -66,6 +67,15 @@ def read_sysctls(namespace: int, keys: Iterable[str]) -> dict[str, str]:
     return run_inside(namespace, lambda: _read_all(_ROOT, wanted))
 
 
+def namespace_keys(root: Path = _ROOT) -> list[str]:
+    """Return the dotted keys that exist in this thread's namespace, without those of devices."""
+    return [
+        to_key(f"net/{folder}/{path.name}")
+        for folder in _FOLDERS
+        for path in root.joinpath("net", folder).glob("*")
+    ]
+
+
 def apply(tuning: Tuning, namespace: int, *, arm: str, role: str, lenient: bool = False) -> Applied:
     """Put `tuning` in force in a namespace of the lab's own making.
 
@@ -98,15 +108,6 @@ def apply(tuning: Tuning, namespace: int, *, arm: str, role: str, lenient: bool 
                 )
             )
     return Applied(attempt.in_force, attempt.skipped)
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A sysctl as one namespace shows it."""
-
-    exists: bool
-    writable: bool
-    value: str | None
 
 
 class _Inside(Protocol):
@@ -168,40 +169,23 @@ class _Attempt:
             if got is None or not same_value(setting.key, setting.value, got):
                 self._refuse(refusals.differs(setting, got))
 
-    def _judge(self, setting: Setting, host: _File) -> Refusal | None:
+    def _judge(self, setting: Setting, host: File) -> Refusal | None:
         """Return why a setting cannot be written, or None when there is nothing against it."""
-        if not setting.key.startswith("net."):
-            return refusals.out_of_scope(setting)
-        entry = CATALOGUE.get(setting.key)
-        shared = entry is not None and entry.scope == "host"
         here = _look(self._path(setting.key))
-        if not here.exists:
-            if host.exists or (shared and not missing_module(setting.key)):
-                return refusals.host_wide(setting, host.value)
-            return refusals.absent(setting, self._names())
-        if shared or (host.writable and not here.writable):
-            return refusals.host_wide(setting, here.value)
-        return None if here.writable else refusals.read_only(setting, here.value)
+        names = () if here.exists else namespace_keys(self.root)
+        return judge(setting, here=here, host=host, names=names)
 
     def _in_force(self, setting: Setting) -> bool:
         """Whether a key that cannot be set has the wanted value anyway."""
         here = self.inside(partial(_read, self._path(setting.key)))
         return here is not None and same_value(setting.key, setting.value, here)
 
-    def _names(self) -> list[str]:
-        """Return the dotted keys that exist in the namespace, without those of devices."""
-        return [
-            to_key(f"net/{folder}/{path.name}")
-            for folder in _FOLDERS
-            for path in self.root.joinpath("net", folder).glob("*")
-        ]
-
     def _path(self, key: str) -> Path:
         return self.root / to_path(key)
 
     def _refuse(self, refusal: Refusal) -> None:
         setting = refusal.setting
-        if setting.may_fail or refusal.harmless or (self.lenient and refusal.known):
+        if left_out(refusal, lenient=self.lenient):
             self.skipped[setting.key] = f"line {setting.line}: {refusal.reason}"
         else:
             self.errors.append(refusal)
@@ -215,10 +199,10 @@ def _is_own(namespace: int) -> bool:
         os.close(own)
 
 
-def _look(path: Path) -> _File:
+def _look(path: Path) -> File:
     if not path.is_file():
-        return _File(exists=False, writable=False, value=None)
-    return _File(exists=True, writable=bool(path.stat().st_mode & _WRITE_BITS), value=_read(path))
+        return MISSING
+    return File(exists=True, writable=bool(path.stat().st_mode & _WRITE_BITS), value=_read(path))
 
 
 def _read(path: Path) -> str | None:

@@ -59,7 +59,7 @@ def host_wide(setting: Setting, current: str | None) -> Refusal:
     return Refusal(
         setting,
         f"belongs to the host on this kernel, not to a namespace{stays}; "
-        "the lab does not change the host",
+        "the lab changes the host with --allow-host-sysctls only",
         f"set it there with `sysctl -w {setting.key}='{setting.value}'`, {_MARK}",
         known=True,
         harmless=entry is None or not entry.bears,

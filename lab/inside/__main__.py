@@ -1,0 +1,36 @@
+"""Starts a role: `python -m lab.inside ROLE …`; see the package's description."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# Imported when called: `wait` starts beside a measurement, and has no use for a report's writers.
+_MODULES = {
+    **dict.fromkeys(("plan", "server", "client", "host", "report"), "trials"),
+    "memcached": "server",
+    **{name: name for name in ("look", "watch", "load", "wait")},
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a role and return its exit code.
+
+    Raises:
+        ValueError: for a role that there is not, or arguments that are none of its own.
+        OSError: when the container lacks something.
+    """
+    name = arguments[0] if arguments else ""
+    if name not in _MODULES:
+        raise ValueError(f"no such role: {name or 'none given'}")
+    module = import_module(f"lab.inside.{_MODULES[name]}")
+    code = module.role(name, arguments[1:])
+    return int(code)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

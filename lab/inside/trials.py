@@ -1,0 +1,381 @@
+"""A compose experiment from its first container to its last: plan, trials, report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab import report as reports
+from lab.cli.execute import EXIT_OF_VERDICT, show
+from lab.cli.progress import trial_line
+from lab.experiment import MAX_REPETITIONS
+from lab.inside import addresses, server, settings, watch
+from lab.inside.look import read_back
+from lab.inside.orders import VOLUME
+from lab.inside.settings import Settings
+from lab.inside.turns import ARMS, TurnError, Turns
+from lab.records import Arm, Experiment, Trial
+from lab.store import EXPERIMENT
+from loadgen import environment
+from loadgen.cli.execute import default_workers
+from loadgen.resolve import usable_cpus
+from loadgen.rundir import read_summary
+from loadgen.summary import Summary
+
+REPORTS: Final = Path("/reports")
+_SETTINGS: Final = "settings.json"
+_PROBLEMS: Final = "problems.txt"
+_PARTS: Final = ("claims", "done", "watched")
+"""Folders that the containers use among themselves; no part of the result."""
+
+
+def current(volume: Path = VOLUME) -> Path:
+    """Return the directory of the experiment under way.
+
+    Raises:
+        OSError: when `plan` has not run.
+    """
+    return volume / (volume / "current").read_text().strip()
+
+
+def read_settings(directory: Path) -> Settings:
+    """Return what `plan` found."""
+    return msgspec.json.decode((directory / _SETTINGS).read_bytes(), type=Settings)
+
+
+def write_experiment(directory: Path, experiment: Experiment) -> None:
+    """Write `experiment.json`, whole or not at all."""
+    path = directory / EXPERIMENT
+    temporary = path.with_suffix(".new")
+    data = msgspec.json.encode(experiment)
+    temporary.write_bytes(msgspec.json.format(data, indent=2) + b"\n")
+    temporary.replace(path)
+
+
+def read_experiment(directory: Path) -> Experiment:
+    """Return `experiment.json` as it stands."""
+    return msgspec.json.decode((directory / EXPERIMENT).read_bytes(), type=Experiment)
+
+
+def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
+    """Check the variables and make the experiment's directory; earlier experiments' go.
+
+    Raises:
+        ValueError: for a variable that cannot be.
+    """
+    now = datetime.now(UTC)
+    found = settings.read(variables, name=now.strftime("%Y%m%d-%H%M%S"))
+    for old in volume.iterdir():
+        if old.is_dir():
+            shutil.rmtree(old)
+    directory = volume / found.name
+    for part in ("trials", *_PARTS):
+        (directory / part).mkdir(parents=True)
+    (directory / _SETTINGS).write_bytes(msgspec.json.encode(found))
+    config = msgspec.to_builtins(found)
+    config["loadgen"] = found.loadgen()
+    write_experiment(
+        directory,
+        Experiment(
+            name=found.name,
+            testbed="compose",
+            started_at=now.isoformat(timespec="milliseconds"),
+            finished=False,
+            config=config,
+            environment=environment.describe(),
+            arms=[],
+            trials=[],
+        ),
+    )
+    (volume / "current").write_text(found.name)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client container: one trial of one arm."""
+
+    arm: str
+    directory: Path
+    asked: Mapping[str, str]
+
+    def run(self) -> str:
+        """Take a number, wait, run the trial; return the line that says what it came to."""
+        addresses.lie_low()
+        found = read_settings(self.directory)
+        turns = Turns(self.directory, found.trials)
+        try:
+            name, number = turns.claim(self.arm)
+        except TurnError as error:
+            return str(error)
+        turns.wait(name)
+        try:
+            return self._trial(found, name, number)
+        except (OSError, subprocess.SubprocessError) as error:
+            return self._problem(f"trial {name}: {error}")
+        finally:
+            turns.done(name)
+
+    def _trial(self, found: Settings, name: str, number: int) -> str:
+        # Who closes first keeps TIME_WAIT. Where that is a server, which outlives the trial, the
+        # next client's connections must not look like the last one's.
+        try:
+            addresses.join(None if found.close == "server" else addresses.CLIENT)
+        finally:
+            addresses.become_nobody_special()
+        hosts = _servers(self.arm, found.servers)
+        line = ""
+        for repetition, port in enumerate(server.PORTS[: MAX_REPETITIONS + 1]):
+            folder = f"trials/{name}" + (f"-{repetition + 1}" if repetition else "")
+            started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+            summary = self._load(
+                [f"{host}:{port}" for host in hosts], found, self.directory / folder
+            )
+            if isinstance(summary, str):
+                return self._problem(f"trial {name}: {summary}")
+            used = summary.validity == "valid" or repetition == MAX_REPETITIONS
+            self._record(
+                Trial(
+                    arm=self.arm,
+                    number=number,
+                    repetition=repetition,
+                    used=used,
+                    directory=folder,
+                    sysctls={"client": read_back(self.asked), **self._server_sysctls()},
+                    skipped={},
+                    started_at=started_at,
+                )
+            )
+            line = _line(self.arm, number, found.trials, summary, used=used)
+            if used:
+                break
+            print(line, flush=True)
+        return line
+
+    def _load(self, targets: Sequence[str], found: Settings, run: Path) -> Summary | str:
+        """Run loadgen, add what others saw meanwhile; return the summary, or what went wrong."""
+        workers = found.workers or default_workers(usable_cpus(), shared=True)
+        command = [sys.executable, "-m", "loadgen", "run", *targets, *found.loadgen()]
+        done = subprocess.run(
+            [*command, "--workers", str(workers), "--quiet", "--out", str(run)],
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if read_summary(run) is None:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            return said[-1] if said else f"loadgen ended with code {done.returncode}"
+        watched = self.directory / "watched"
+        # Of several servers one is watched: its kernel's counters would not add up with others'.
+        servers = sorted(watched.glob(f"server-{self.arm}-*.jsonl"))[:1]
+        for problem in watch.merge(run, [*servers, *watched.glob("host.jsonl")]):
+            self._problem(f"{run.name}: {problem}")
+        summary = read_summary(run)
+        return summary if summary is not None else "its summary cannot be read"
+
+    def _server_sysctls(self) -> dict[str, dict[str, str]]:
+        """Return what the arm's servers read back in their containers, where all agree."""
+        read = [
+            msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+            for path in self.directory.glob(f"watched/server-{self.arm}-*.sysctls")
+        ]
+        common = dict(set.intersection(*(set(one.items()) for one in read))) if read else {}
+        return {"server": dict(sorted(common.items()))} if common else {}
+
+    def _record(self, trial: Trial) -> None:
+        """Add the trial to `experiment.json`. Only one client at a time has its turn."""
+        experiment = read_experiment(self.directory)
+        arm = Arm(
+            name=self.arm,
+            tuning=self.arm,
+            source="compose.yaml",
+            text=settings.tuning_text(self.asked),
+            settings=dict(self.asked),
+        )
+        arms = {known.name: known for known in (*experiment.arms, arm)}
+        write_experiment(
+            self.directory,
+            msgspec.structs.replace(
+                experiment,
+                arms=[arms[name] for name in ARMS if name in arms],
+                trials=[*experiment.trials, trial],
+            ),
+        )
+
+    def _problem(self, line: str) -> str:
+        with (self.directory / _PROBLEMS).open("a") as file:
+            file.write(line + "\n")
+        return line
+
+
+def _servers(arm: str, count: int) -> list[str]:
+    """Return the benchmark addresses of all of an arm's servers, once they are there.
+
+    Raises:
+        OSError: when they are not within half a minute.
+    """
+    deadline = time.monotonic() + 30
+    while True:
+        hosts = addresses.resolve(f"server-{arm}")
+        if len(hosts) == count:
+            return [addresses.benchmark_address(host) for host in hosts]
+        if time.monotonic() > deadline:
+            raise OSError(f"{len(hosts)} of {count} servers are running; is SERVERS={count} meant?")
+        time.sleep(0.2)
+
+
+def _line(arm: str, number: int, trials: int, summary: Summary, *, used: bool) -> str:
+    return trial_line(arm, number, trials, summary, used=used).strip()
+
+
+def finish(directory: Path) -> list[str]:
+    """Name the arms by their settings, mark the experiment finished; return what went wrong."""
+    experiment = read_experiment(directory)
+    found = read_settings(directory)
+    names = settings.arm_names({arm.name: arm.settings for arm in experiment.arms})
+    problems = directory / _PROBLEMS
+    lines = problems.read_text().splitlines() if problems.exists() else []
+    arms = [
+        msgspec.structs.replace(arm, tuning=found.names.get(arm.name) or names[arm.name])
+        for arm in experiment.arms
+    ]
+    used = sum(1 for trial in experiment.trials if trial.used)
+    config = {**experiment.config, "notes": [*_notes(directory), *lines]}
+    write_experiment(
+        directory,
+        msgspec.structs.replace(
+            experiment, arms=arms, config=config, finished=used == found.trials * len(ARMS)
+        ),
+    )
+    for part in (_SETTINGS, _PROBLEMS):
+        (directory / part).unlink(missing_ok=True)
+    for part in _PARTS:
+        shutil.rmtree(directory / part, ignore_errors=True)
+    return lines
+
+
+def _notes(directory: Path) -> list[str]:
+    notes = []
+    if any((directory / "watched").glob("host.jsonl")):
+        notes.append(
+            "connection tracking: role client is the client container's own table, role host the "
+            "table of the engine's host, which sees the bridged traffic too"
+        )
+    return notes
+
+
+def copy_out(directory: Path, folder: Path = REPORTS) -> Path:
+    """Copy the experiment to the user's folder, as the user who owns it; return where.
+
+    Raises:
+        OSError: when the folder cannot be written.
+    """
+    owner = folder.stat()
+    addresses.become(owner.st_uid, owner.st_gid)
+    target, number = folder / directory.name, 2
+    while target.exists():
+        target = folder / f"{directory.name}-{number}"
+        number += 1
+    return Path(shutil.copytree(directory, target, copy_function=shutil.copyfile))
+
+
+def send_home() -> None:
+    """Tell all servers of both arms to end."""
+    for arm in ARMS:
+        try:
+            hosts = addresses.resolve(f"server-{arm}")
+        except OSError:
+            continue
+        for host in hosts:
+            server.shut_down(host)
+
+
+def report() -> int:
+    """Write and show the report, end the servers; return the exit code of the verdict.
+
+    Raises:
+        OSError: when the user's folder cannot be written.
+    """
+    try:
+        directory = current()
+        # Compose starts this container when the first client of each arm has ended.
+        gone = Turns(directory, read_settings(directory).trials).wait_for_all()
+        target = copy_out(directory)
+        problems = finish(target) + [f"trial {name}: its container is gone" for name in gone]
+        comparison = reports.write_all(target)
+        show(comparison)
+        for line in problems:
+            print(f"problem: {line}")
+        print(f"report: reports/{target.name}/index.html", flush=True)
+        return int(EXIT_OF_VERDICT[comparison.verdict])
+    finally:
+        # Only now: with the servers the last container ends, and `docker compose up` with it.
+        send_home()
+
+
+def watch_host() -> None:
+    """Sample the host's namespace until every trial is over."""
+    directory = current()
+    expected = read_settings(directory).trials * len(ARMS)
+    done = directory / "done"
+    watch.watch(
+        "host",
+        directory / "watched" / "host.jsonl",
+        over=lambda: done.is_dir() and len(list(done.iterdir())) >= expected,
+    )
+
+
+def serve(arm: str, variables: Mapping[str, str]) -> int:
+    """Run one of an arm's servers, with what its kernel counts and has in force on record."""
+    addresses.join()
+    addresses.become_nobody_special()
+    stem = f"server-{arm}-{socket.gethostname()}"
+    found = read_settings(current())
+    watched = current() / "watched"
+    command = server.command(
+        threads=found.memcached_threads,
+        connections=found.memcached_connections,
+        memory=found.memcached_memory,
+        options=found.memcached_options,
+    )
+    sysctls = msgspec.json.encode(read_back(settings.asked(variables)))
+    (watched / f"{stem}.sysctls").write_bytes(sysctls)
+    return server.serve(command, watched / f"{stem}.jsonl")
+
+
+def client(arm: str, variables: Mapping[str, str]) -> str:
+    """Run one trial of an arm; return the line that says what it came to."""
+    return Client(arm, current(), settings.asked(variables)).run()
+
+
+def role(name: str, arguments: Sequence[str]) -> int:
+    """`plan`, `server ARM`, `client ARM`, `host` or `report`, from compose.yaml's variables."""
+    variables = dict(os.environ)
+    match [name, *arguments]:
+        case ["plan"]:
+            found = plan(variables)
+            print(
+                f"{found.trials} trials of each arm, {found.rate:g}/s for {found.duration:g} s each",
+                flush=True,
+            )
+        case ["server", arm]:
+            return serve(arm, variables)
+        case ["client", arm]:
+            print(client(arm, variables), flush=True)
+        case ["host"]:
+            watch_host()
+        case ["report"]:
+            return report()
+        case _:
+            raise ValueError(f"not an order: {' '.join([name, *arguments])}")
+    return 0

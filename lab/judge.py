@@ -1,0 +1,61 @@
+"""Whether a line of a tuning can hold in a namespace, from what its files look like. Pure.
+
+`lab.apply` looks into a namespace of this machine, the Docker testbed into a container; the law is
+the same for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lab import refusals
+from lab.refusals import Refusal
+from lab.sysctl_names import missing_module
+from lab.sysctls import CATALOGUE
+from lab.tuning import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A sysctl as one namespace shows it."""
+
+    exists: bool
+    writable: bool
+    """By its mode: a container shows it although its /proc/sys is mounted read-only."""
+    value: str | None
+
+
+MISSING = File(exists=False, writable=False, value=None)
+
+
+def judge(setting: Setting, *, here: File, host: File, names: Iterable[str]) -> Refusal | None:
+    """Return why a setting cannot be written, or None when there is nothing against it.
+
+    Args:
+        setting: the line.
+        here: the key's file in the arm's namespace.
+        host: the same on the host.
+        names: dotted keys that exist in the namespace, to guess from.
+    """
+    if not setting.key.startswith("net."):
+        return refusals.out_of_scope(setting)
+    entry = CATALOGUE.get(setting.key)
+    shared = entry is not None and entry.scope == "host"
+    if not here.exists:
+        if host.exists or (shared and not missing_module(setting.key)):
+            return refusals.host_wide(setting, host.value)
+        return refusals.absent(setting, names)
+    if shared or (host.writable and not here.writable):
+        return refusals.host_wide(setting, here.value)
+    return None if here.writable else refusals.read_only(setting, here.value)
+
+
+def left_out(refusal: Refusal, *, lenient: bool) -> bool:
+    """Whether a refused line is left out with its reason; else it is an error.
+
+    Args:
+        refusal: of the line.
+        lenient: a key that is real but cannot be set here is no error.
+    """
+    return refusal.setting.may_fail or refusal.harmless or (lenient and refusal.known)
