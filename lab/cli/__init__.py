@@ -9,6 +9,8 @@ VERBS = {
     "claims": "Test every claim of the article by experiment on this kernel.",
     "tunings": "List the built-in tunings, or show one with what each line does here.",
     "compare": "Compare two stored runs or experiments.",
+    "doctor": "Say what this machine can do, and how to get what is missing.",
+    "restore": "Put back and remove what labs that were killed have left.",
     "report": "Rebuild the reports of a stored experiment.",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from rich.console import Console
 from lab import report
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
+from lab.faults import check_faults, parse_fault
 from lab.gates import is_relative, parse_gate
+from lab.host.settings import HostSettings
+from lab.host.testbed import HostTuned
 from lab.records import Comparison, VerdictName
 from lab.report import terminal
-from lab.testbed.base import SitePlan
+from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import load
@@ -75,7 +79,39 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         ),
         loadgen=tuple(loadgen),
         gates=tuple(filter(is_relative, options["threshold"])),
+        faults=check_faults(
+            map(parse_fault, options["fault"]),
+            servers=options["servers"],
+            duration=options["duration"],
+        ),
     )
+
+
+def open_testbed(options: dict[str, Any], stack: ExitStack) -> Testbed:
+    """Return the testbed that the options ask for, once it is known to work here.
+
+    Raises:
+        TestbedError: when it does not; says what is missing.
+    """
+    testbed: Testbed
+    if options["testbed"] == "docker":
+        # The SDK is wanted on this path only, and takes 0.2 s to import.
+        from lab.testbed.docker import DockerTestbed
+
+        docker = testbed = stack.enter_context(closing(DockerTestbed(options["image"])))
+        testbed.check()
+        if options["allow_host_sysctls"] and not docker.on_this_machine():
+            raise TestbedError(
+                "--allow-host-sysctls: the Docker engine runs on another kernel than this lab; "
+                "run the lab on the engine's own host"
+            )
+    else:
+        ensure_privileges()
+        testbed = NetnsTestbed()
+        testbed.check()
+    if options["allow_host_sysctls"]:
+        testbed = HostTuned(testbed, stack.enter_context(HostSettings()))
+    return testbed
 
 
 def show(comparison: Comparison) -> None:
@@ -90,11 +126,10 @@ def show(comparison: Comparison) -> None:
 def execute(options: dict[str, Any], out: Path) -> Exit:
     """Run the experiment, write its reports, show the verdict; return the exit code."""
     plan = build_plan(options, out.name)
-    ensure_privileges()
-    testbed = NetnsTestbed()
-    testbed.check()
-    with Progress(plan, quiet=options["quiet"]) as progress:
-        run(plan, testbed, out, progress)
+    with ExitStack() as stack:
+        testbed = open_testbed(options, stack)
+        with Progress(plan, quiet=options["quiet"]) as progress:
+            run(plan, testbed, out, progress)
     comparison = report.write_all(out)
     show(comparison)
     report.reports_index(out.parent)

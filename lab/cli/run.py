@@ -49,10 +49,16 @@ _EPILOG = (
 )
 @click.option(
     "--testbed",
-    type=click.Choice(["netns"]),
+    type=click.Choice(["netns", "docker"]),
     default="netns",
     show_default=True,
-    help="netns: network namespaces of this machine.",
+    help="netns: network namespaces of this machine. docker: containers of an engine.",
+)
+@click.option(
+    "--image",
+    default="churnlab",
+    show_default=True,
+    help="What the containers of --testbed docker are made of.",
 )
 @click.option(
     "--servers",
@@ -112,6 +118,19 @@ _EPILOG = (
     help="The generator sets IP_LOCAL_PORT_RANGE, in both arms.",
 )
 @click.option(
+    "--fault",
+    multiple=True,
+    metavar="FAULT",
+    help="Done to a server in every trial: 'kill server-1 at 2s'; also restart, pause and resume, "
+    "disconnect and reconnect.",
+)
+@click.option(
+    "--allow-host-sysctls",
+    is_flag=True,
+    help="Let the arms change settings that the whole host shares, such as nf_conntrack_max; "
+    "they are put back afterwards.",
+)
+@click.option(
     "--threshold",
     multiple=True,
     metavar="EXPR",
@@ -130,7 +149,7 @@ def command(**options: Any) -> None:
     """Run interleaved trials of two tunings, each in fresh namespaces, and write a report.
 
     Every trial starts memcached and a load generator in namespaces of their own: nothing outside
-    is loaded, and no setting of this machine changes.
+    is loaded, and no setting of this machine changes unless --allow-host-sysctls is given.
     """
     from lab.cli.execute import execute
     from lab.experiment import ExperimentError

@@ -1,16 +1,19 @@
-"""`lab tunings`: the built-in tunings, and what a tuning does on this host."""
+"""`lab tunings`: the built-in tunings, what one does on this host, two as variables of compose."""
 
 from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import fail
+from loadgen.cli.group import Exit, fail
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List the built-in tunings; `show NAME` prints one with what each line does here."""
+    """List the built-in tunings.
+
+    `show NAME` prints one with what each line does here, `env` writes two for docker compose.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from lab.tunings import builtin_names, load
@@ -44,3 +47,40 @@ def show(name: str) -> None:
     finally:
         os.close(own)
     click.echo(render(tuning, host))
+
+
+@command.command()
+@click.option("--before", default="kernel-default", show_default=True, metavar="TUNING")
+@click.option("--after", default="article", show_default=True, metavar="TUNING")
+@click.option(
+    "--output",
+    default="-",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Where to write; - is standard output.  [default: -]",
+)
+def env(before: str, after: str, output: str) -> None:
+    """Write two tunings as variables: docker compose --env-file FILE up.
+
+    A tuning is a built-in one or a sysctl.d file, as for lab run.
+    """
+    from pathlib import Path
+
+    from lab.compose_env import render as render_env
+    from lab.tuning import TuningError
+    from lab.tunings import load
+
+    try:
+        text = render_env({"before": load(before), "after": load(after)})
+    except TuningError as error:
+        for line in error.problems:
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(int(Exit.USAGE)) from None
+    if output == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        Path(output).write_text(text)
+    except OSError as problem:
+        fail(f"cannot write {output}: {problem.strerror}")
+    click.echo(f"written: {output}; use it: docker compose --env-file {output} up")

@@ -37,8 +37,10 @@ def keep(role: str, keys: Iterable[str]) -> None:
 
 def look(keys: Iterable[str]) -> Seen:
     """Return what this container shows of the catalogued keys and of `keys`."""
-    values = read_back(keys)
+    asked = list(keys)
+    values = read_back(asked)
     return Seen(
+        asked=asked,
         values=values,
         writable=[key for key in values if (_ROOT / to_path(key)).stat().st_mode & _WRITE_BITS],
         names=namespace_keys(),

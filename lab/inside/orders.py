@@ -57,8 +57,10 @@ class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From `look`: what the container's namespace shows."""
 
+    asked: list[str]
+    """Keys that were to be looked at, beside the catalogued ones."""
     values: dict[str, str]
-    """By dotted key."""
+    """By dotted key; without those that do not exist."""
     writable: list[str]
     """Those that could be written, by the file's mode."""
     names: list[str]

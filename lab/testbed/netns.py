@@ -127,7 +127,7 @@ def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) 
     return client, server
 
 
-def _delay(namespaces: Iterable[int], rtt: float) -> str | None:
+def delay(namespaces: Iterable[int], rtt: float) -> str | None:
     """Delay what leaves each namespace by half of `rtt` seconds; return why not, if it cannot."""
     for namespace in namespaces:
         netem = ["netem", "delay", f"{rtt / 2 * 1e6:.0f}us", "limit", str(_NETEM_LIMIT)]
@@ -331,7 +331,7 @@ class NetnsTestbed:
         baseline: dict[str, dict[str, str]] = {}
         async with AsyncExitStack() as stack:
             client, server = pair(stack, plan.source_addresses, plan.servers)
-            if plan.rtt > 0 and (note := _delay((client, server), plan.rtt)):
+            if plan.rtt > 0 and (note := delay((client, server), plan.rtt)):
                 notes.append(note)
             if tuned is not None:
                 for role, namespace in zip(ROLES, (client, server), strict=True):

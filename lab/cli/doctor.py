@@ -1,0 +1,44 @@
+"""`lab doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from loadgen.cli.group import Exit, fail
+
+
+@click.command()
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default=None,
+    metavar="FILE|-",
+    help="Write the checks there, in place of the table when it is -.",
+)
+def command(json_file: str | None) -> None:
+    """Say what this machine can do, and how to get what is missing.
+
+    Changes nothing, and needs no rights; it tries what it can in namespaces of its own. Exits 0
+    when `lab run` works here with one testbed at least, 99 when with none.
+    """
+    import msgspec
+
+    from lab.doctor.checks import diagnose
+    from lab.doctor.records import render
+
+    diagnosis = diagnose()
+    data = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
+    if json_file != "-":
+        click.echo(render(diagnosis), nl=False)
+    else:
+        click.echo(data)
+    if json_file not in {None, "-"}:
+        try:
+            Path(str(json_file)).write_text(data + "\n")
+        except OSError as error:
+            fail(f"cannot write {json_file}: {error.strerror}")
+    if not any(diagnosis.testbeds.values()):
+        raise SystemExit(int(Exit.FAILED))

@@ -1,0 +1,99 @@
+"""`lab restore`: put back and remove what labs that were killed have left."""
+
+from __future__ import annotations
+
+import click
+
+from loadgen.cli.group import Exit, fail
+
+
+@click.command()
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also remove what labs on other machines, or before this machine's last start, have left.",
+)
+def command(*, everything: bool) -> None:
+    """Put back and remove what labs that were killed have left behind.
+
+    The host's settings come back from the journal; containers, networks and volumes without a living
+    lab go. What running labs use stays. Network namespaces need nothing: they vanish with their lab.
+    """
+    from lab.host.journal import JournalError
+    from lab.testbed.base import TestbedError
+
+    problems = []
+    for step in (_settings, lambda: _containers(everything=everything)):
+        try:
+            for line in step():
+                click.echo(line)
+        except (JournalError, TestbedError) as error:
+            problems.append(str(error))
+    for line in problems:
+        click.echo(f"error: {line}", err=True)
+    if problems:
+        raise SystemExit(int(Exit.UNEXPECTED))
+
+
+def _settings() -> list[str]:
+    """Restore the host's settings.
+
+    Raises:
+        JournalError: when they cannot be.
+        TestbedError: while a lab is at work that will do it itself.
+    """
+    import os
+
+    from lab.host import journal
+    from lab.host.settings import take_lock
+
+    place = journal.Place()
+    if journal.read(place) is None:
+        return ["host settings: nothing to restore"]
+    try:
+        lock = take_lock(place)
+    except OSError as error:
+        fail(f"{place.lock}: {error.strerror}; run as root")
+    try:
+        return [f"restored: {line}" for line in journal.restore(place)]
+    finally:
+        os.close(lock)
+
+
+def _containers(*, everything: bool) -> list[str]:
+    """Remove what the Docker testbed has left on the engine."""
+    from lab.testbed.base import TestbedError
+    from lab.testbed.docker_engine import Engine, NoEngineError
+
+    try:
+        engine = Engine()
+    except NoEngineError as error:
+        return [f"containers: not looked for, since {error}"]
+    lines, problems = [], []
+    kept = foreign = 0
+    try:
+        for one in engine.leftovers():
+            if one.owner.here() and one.owner.alive():
+                kept += 1
+            elif not one.owner.here() and not everything:
+                foreign += 1
+            else:
+                try:
+                    engine.remove(one)
+                except TestbedError as error:
+                    problems.append(str(error))
+                else:
+                    lines.append(f"removed: {one.kind} {one.name}")
+    finally:
+        engine.close()
+    if problems:
+        raise TestbedError("; ".join(problems))
+    if kept:
+        lines.append(f"kept: {kept} containers, networks and volumes of a lab that is running")
+    if foreign:
+        lines.append(
+            f"kept: {foreign} containers, networks and volumes of a lab on another machine, or from "
+            "before this one's last start; --all removes them"
+        )
+    return lines or ["containers: nothing to remove"]

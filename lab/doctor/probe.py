@@ -1,0 +1,154 @@
+"""Tries what needs a network namespace: `python -m lab.doctor.probe` prints a `Probed` as JSON.
+
+A process of its own, since an ordinary user has to enter a user namespace, for good.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lab.testbed.base import TestbedError
+from lab.testbed.netns import NetnsTestbed, delay, pair
+from lab.testbed.processes import enter, tool
+from lab.testbed.userns import ensure_privileges
+from loadgen.connections import IP_LOCAL_PORT_RANGE
+from loadgen.namespace import NamespaceError, run_inside
+from loadgen.sampling.sock_diag import DiagError, DiagSocket
+
+_COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+_IP_BIND_ADDRESS_NO_PORT: Final = 24
+_CONNECTIONS: Final = 8
+_RULE: Final = (
+    b"add table ip probe\n"
+    b"add chain ip probe seen { type filter hook output priority 0; policy accept; }\n"
+    b"add rule ip probe seen ct state established counter\n"
+)
+_RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Probed(msgspec.Struct, frozen=True, kw_only=True):
+    """Each an empty string when it works, or why it does not."""
+
+    namespaces: str
+    as_user: bool = False
+    """In a user namespace, not as root."""
+    netem: str = "not tried"
+    conntrack: str = "not tried"
+    """Whether a namespace tracks connections once a rule asks for it."""
+    local_port_range: str = "not tried"
+    """The socket option IP_LOCAL_PORT_RANGE."""
+    bind_no_port: str = "not tried"
+    """The socket option IP_BIND_ADDRESS_NO_PORT."""
+    sock_diag: str = "not tried"
+    tw_reuse: str = "not tried"
+    tw_reuse_delay: str = "not tried"
+
+
+def tracked() -> int | None:
+    """Return how many of a few connections over loopback this thread's namespace tracks.
+
+    None where connection tracking is not loaded.
+    """
+    try:
+        before = int(_COUNT.read_text())
+    except OSError:
+        return None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(_CONNECTIONS):
+            with socket.create_connection(listener.getsockname()) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+            listener.accept()[0].close()
+    return max(0, int(_COUNT.read_text()) - before)
+
+
+def tracks(found: int | None) -> bool:
+    """Whether `tracked` means that connections are tracked; others come and go meanwhile."""
+    return found is not None and found >= _CONNECTIONS // 2
+
+
+def _conntrack(namespace: int) -> str:
+    done = subprocess.run(
+        [*enter(namespace), tool("nft"), "-f", "-"],
+        input=_RULE,
+        capture_output=True,
+        pass_fds=(namespace,),
+        check=False,
+    )
+    if done.returncode != 0:
+        return f"nft: {done.stderr.decode(errors='replace').strip().splitlines()[0]}"
+    found = run_inside(namespace, tracked)
+    if found is None:
+        return "nf_conntrack is not loaded"
+    return "" if tracks(found) else "a rule with `ct` makes nothing tracked"
+
+
+def _option(option: int, value: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_IP, option, struct.pack("=I", value))
+        except OSError as error:
+            return os.strerror(error.errno or 0)
+    return ""
+
+
+def _diag() -> str:
+    try:
+        diag = DiagSocket()
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    try:
+        diag.listeners()
+    except (OSError, DiagError) as error:
+        return str(error)
+    finally:
+        diag.close()
+    return ""
+
+
+def _exists(key: str) -> str:
+    return "" if Path("/proc/sys/net/ipv4", key).exists() else "no such sysctl"
+
+
+def _tried(call: Callable[[], str]) -> str:
+    try:
+        return call()
+    except (TestbedError, NamespaceError, OSError) as error:
+        return str(error)
+
+
+def probe() -> Probed:
+    """Try everything."""
+    try:
+        as_user = ensure_privileges()
+        NetnsTestbed().check()
+    except (TestbedError, NamespaceError) as error:
+        return Probed(namespaces=str(error))
+    with ExitStack() as stack:
+        client, server = pair(stack)
+        return Probed(
+            namespaces="",
+            as_user=as_user,
+            netem=_tried(lambda: delay((client, server), 0.001) or ""),
+            conntrack=_tried(lambda: _conntrack(client)),
+            local_port_range=_option(IP_LOCAL_PORT_RANGE, 40_000 | 40_100 << 16),
+            bind_no_port=_option(_IP_BIND_ADDRESS_NO_PORT, 1),
+            sock_diag=_tried(lambda: run_inside(client, _diag)),
+            tw_reuse=run_inside(client, lambda: _exists("tcp_tw_reuse")),
+            tw_reuse_delay=run_inside(client, lambda: _exists("tcp_tw_reuse_delay")),
+        )
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.buffer.write(msgspec.json.encode(probe()) + b"\n")

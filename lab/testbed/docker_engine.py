@@ -1,0 +1,405 @@
+"""The Docker engine, as far as the lab needs it: the whole interface to the SDK in one file.
+
+The SDK finds the engine as the `docker` command does: DOCKER_HOST, else the current context. Its
+calls block, so callers make them in threads. Whatever it raises becomes one line here.
+
+Everything that the lab makes carries the label `churnlab.lab`, whose value tells which process of
+which boot of which machine made it: `lab restore` removes what has no living owner.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import docker
+import docker.errors
+import requests.exceptions
+from docker.context import ContextAPI
+from docker.types import IPAMConfig, IPAMPool
+
+from lab.inside import orders
+from lab.testbed.base import TestbedError
+from lab.testbed.docker_names import LAB, Owner, free_subnets
+
+IMAGE: Final = "churnlab"
+OLDEST: Final = (1, 41)
+"""The API of engine 20.10, the oldest that this was tested with."""
+_BUILD: Final = "docker build --tag {image} . (in the project's folder)"
+_GRACE: Final = 2
+
+
+class EngineError(TestbedError):
+    """What the engine would not do; `reason` is its own."""
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"docker: {what}: {reason}")
+        self.reason = reason
+
+
+class NoEngineError(TestbedError):
+    """Nothing answers where the engine is looked for, or it may not be used."""
+
+
+def endpoint() -> str:
+    """Return where the engine is looked for."""
+    host = os.environ.get("DOCKER_HOST")
+    with suppress(docker.errors.DockerException):
+        host = host or ContextAPI.kwargs_from_context().get("base_url")
+    return host or "unix:///var/run/docker.sock"
+
+
+def _reason(error: Exception) -> str:
+    text = str(getattr(error, "explanation", None) or error)
+    return " ".join(text.split())[:500]
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn what the SDK raises into a `TestbedError` that begins with `what`."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise EngineError(what, _reason(error)) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise TestbedError(f"docker: {what}: {_reason(error)}") from error
+
+
+def _no_engine(error: Exception) -> NoEngineError:
+    where, reason = endpoint(), _reason(error)
+    if "Permission" in reason or "Errno 13" in reason:
+        return NoEngineError(
+            f"this user may not use the Docker engine at {where}: run as root, or add the user to "
+            "the group docker"
+        )
+    absent = any(part in reason for part in ("Errno 2", "FileNotFound", "refused", "Errno 111"))
+    why = "" if absent else f" ({reason})"
+    return NoEngineError(
+        f"no Docker engine answers at {where}{why}: start it (systemctl start docker), or choose "
+        "another one with `docker context use` or DOCKER_HOST"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network of the lab's own."""
+
+    id: str
+    subnet: IPv4Network
+
+    def addresses(self, first: int, count: int) -> tuple[str, ...]:
+        """Return `count` addresses from number `first` on; 1 is the gateway's."""
+        base = self.subnet.network_address
+        return tuple(str(base + number) for number in range(first, first + count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """A container to be."""
+
+    name: str
+    command: Sequence[str]
+    network: Network | None = None
+    """None for a namespace without any."""
+    host: bool = False
+    """In the namespace of the engine's host, where it can only look."""
+    address: str = ""
+    volume: str = ""
+    sysctls: Mapping[str, str]
+    more_addresses: bool = False
+    """It gives itself further addresses before it becomes an ordinary user."""
+
+
+class Engine:
+    """A connection to an engine.
+
+    Args:
+        image: what containers are made of.
+
+    Raises:
+        TestbedError: when no engine answers, or one that is too old.
+    """
+
+    def __init__(self, image: str = IMAGE) -> None:
+        self.image = image
+        self._owner = Owner.this()
+        try:
+            self._client = docker.from_env(version="auto")
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise _no_engine(error) from error
+        with _translated("asking for its version"):
+            self.about: Mapping[str, Any] = self._client.version()
+        version = tuple(int(part) for part in str(self.about["ApiVersion"]).split("."))
+        if version < OLDEST:
+            self.close()
+            raise TestbedError(
+                f"the Docker engine at {endpoint()} is {self.about['Version']} (API "
+                f"{self.about['ApiVersion']}): 20.10 (API 1.41) or later is needed"
+            )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def check_image(self) -> None:
+        """Make sure that the image is there and understands this lab's orders.
+
+        Raises:
+            TestbedError: when not; says how to build it.
+        """
+        remedy = _BUILD.format(image=self.image)
+        try:
+            labels = self._client.images.get(self.image).labels
+        except docker.errors.ImageNotFound:
+            raise TestbedError(f"docker: there is no image {self.image}: {remedy}") from None
+        except docker.errors.DockerException as error:
+            raise TestbedError(f"docker: image {self.image}: {_reason(error)}") from error
+        if labels.get(orders.LABEL) != orders.VERSION:
+            raise TestbedError(
+                f"docker: the image {self.image} is of another version than this lab: {remedy}"
+            )
+
+    def name(self, what: str) -> str:
+        """Return a name that nothing has."""
+        return f"churnlab-{secrets.token_hex(4)}-{what}"
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {LAB: str(self._owner)}
+
+    def create_network(self, addresses: int) -> Network:
+        """Make a bridge network with room for so many addresses, in 198.18.0.0/15.
+
+        Raises:
+            TestbedError: when there is no room for it.
+        """
+        with _translated("listing networks"):
+            taken = [
+                pool["Subnet"]
+                for network in self._client.networks.list()
+                for pool in network.attrs["IPAM"]["Config"] or ()
+                if "Subnet" in pool
+            ]
+        reason = "no subnet of 198.18.0.0/15 is free"
+        for subnet in free_subnets(taken, addresses):
+            pool = IPAMPool(subnet=str(subnet), gateway=str(subnet.network_address + 1))
+            try:
+                network = self._client.networks.create(
+                    self.name("net"),
+                    driver="bridge",
+                    ipam=IPAMConfig(pool_configs=[pool]),
+                    labels=self._labels,
+                )
+            except docker.errors.APIError as error:
+                # Somebody was quicker, or the host has a route to it: the next one may do.
+                reason = _reason(error)
+                continue
+            return Network(network.id, subnet)
+        raise TestbedError(
+            f"docker: cannot make a network: {reason}; remove networks that nobody needs: "
+            "docker network prune, lab restore"
+        )
+
+    def remove_network(self, network: Network) -> None:
+        """Remove a network; one that has gone is fine."""
+        with suppress(docker.errors.NotFound), _translated("removing a network"):
+            self._client.api.remove_network(network.id)
+
+    def create_volume(self) -> str:
+        """Make a volume and return its name."""
+        with _translated("making a volume"):
+            return str(self._client.volumes.create(self.name("runs"), labels=self._labels).name)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that has gone is fine."""
+        with suppress(docker.errors.NotFound), _translated("removing a volume"):
+            self._client.api.remove_volume(name, force=True)
+
+    def start(self, spec: Spec) -> Container:
+        """Make a container and start it.
+
+        Raises:
+            EngineError: with the engine's reason; the container is gone then.
+        """
+        client = self._client
+        what = f"container {spec.name}"
+        network: dict[str, Any] = {"network_mode": "host" if spec.host else "none"}
+        if spec.network is not None:
+            endpoint_config = client.api.create_endpoint_config(ipv4_address=spec.address)
+            network = {
+                "network": spec.network.id,
+                "networking_config": {spec.network.id: endpoint_config},
+            }
+        user = {"user": "root", "cap_add": ["NET_ADMIN", "SETUID", "SETGID", "KILL"]}
+        with _translated(what):
+            made = client.containers.create(
+                self.image,
+                ["python", "-m", "lab.inside", *spec.command],
+                name=spec.name,
+                labels=self._labels,
+                sysctls=dict(spec.sysctls),
+                volumes={spec.volume: {"bind": str(orders.VOLUME)}} if spec.volume else {},
+                init=True,
+                read_only=True,
+                tmpfs={"/tmp": ""},  # noqa: S108 - the container's own
+                cap_drop=["ALL"],
+                security_opt=["no-new-privileges:true"],
+                **network,
+                **(user if spec.more_addresses else {}),
+            )
+        container = Container(spec.name, made)
+        try:
+            with _translated(what):
+                made.start()
+        except TestbedError:
+            container.remove()
+            raise
+        return container
+
+    def connect(self, container: Container, network: Network, address: str) -> None:
+        """Put a container back on a network."""
+        with _translated(f"connecting {container.name}"):
+            self._client.api.connect_container_to_network(
+                container.id, network.id, ipv4_address=address
+            )
+
+    def disconnect(self, container: Container, network: Network) -> None:
+        """Take a container off a network."""
+        with _translated(f"disconnecting {container.name}"):
+            self._client.api.disconnect_container_from_network(container.id, network.id, force=True)
+
+    def leftovers(self) -> list[Leftover]:
+        """Return everything on the engine that carries the lab's label."""
+        filters = {"label": LAB}
+        with _translated("listing what labs have made"):
+            return [
+                *(
+                    Leftover("container", c.name, c.id, Owner.parse(c.labels[LAB]))
+                    for c in self._client.containers.list(all=True, filters=filters)
+                ),
+                *(
+                    Leftover("network", n.name, n.id, Owner.parse(n.attrs["Labels"][LAB]))
+                    for n in self._client.networks.list(filters=filters)
+                ),
+                *(
+                    Leftover("volume", v.name, v.name, Owner.parse(v.attrs["Labels"][LAB]))
+                    for v in self._client.volumes.list(filters=filters)
+                ),
+            ]
+
+    def remove(self, leftover: Leftover) -> None:
+        """Remove one; one that has gone is fine.
+
+        Raises:
+            TestbedError: when the engine refuses.
+        """
+        api = self._client.api
+        what = f"removing {leftover.kind} {leftover.name}"
+        with suppress(docker.errors.NotFound), _translated(what):
+            match leftover.kind:
+                case "container":
+                    api.remove_container(leftover.id, force=True, v=True)
+                case "network":
+                    api.remove_network(leftover.id)
+                case _:
+                    api.remove_volume(leftover.id, force=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something on the engine that a lab made."""
+
+    kind: str
+    """`container`, `network` or `volume`: in this order they can be removed."""
+    name: str
+    id: str
+    owner: Owner
+
+
+class Container:
+    """A container that was started."""
+
+    def __init__(self, name: str, made: Any) -> None:
+        self.name = name
+        self.id = str(made.id)
+        self._made = made
+
+    def wait(self) -> int:
+        """Wait for its end, however long, and return the exit code."""
+        with _translated(f"waiting for {self.name}"):
+            return int(self._made.wait(timeout=None)["StatusCode"])
+
+    def logs(self) -> str:
+        """Return what it has said."""
+        with _translated(f"logs of {self.name}"):
+            return str(self._made.logs().decode(errors="replace"))
+
+    def said(self) -> str:
+        """Return what it said last, on one line."""
+        lines = self.logs().strip().splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+    def running(self) -> bool:
+        """Whether it runs, paused or not."""
+        with _translated(f"looking at {self.name}"):
+            self._made.reload()
+        return bool(self._made.attrs["State"]["Running"])
+
+    def ask(self, command: Sequence[str]) -> str:
+        """Run a command in it and return what it printed.
+
+        Raises:
+            TestbedError: when it fails.
+        """
+        with _translated(f"running {command[0]} in {self.name}"):
+            code, output = self._made.exec_run(list(command))
+        text = str(output.decode(errors="replace")).strip()
+        if code != 0:
+            raise TestbedError(f"docker: {' '.join(command)} in {self.name}: {text or code}")
+        return text
+
+    def act(self, action: str) -> None:
+        """Carry out `kill`, `start`, `pause` or `unpause`."""
+        with _translated(f"{action} {self.name}"):
+            getattr(self._made, action)()
+
+    def signal(self, name: str) -> None:
+        """Send a signal; one that has ended is fine."""
+        with suppress(docker.errors.APIError):
+            self._made.kill(signal=name)
+
+    def fetch(self, folder: Path) -> None:
+        """Copy the container's volume into `folder`.
+
+        Raises:
+            TestbedError: when it cannot be read.
+            OSError: when `folder` cannot be written.
+        """
+        with _translated(f"copying from {self.name}"):
+            chunks, _ = self._made.get_archive(str(orders.VOLUME))
+            data = b"".join(chunks)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isfile() else None
+                if file is None:
+                    continue
+                path = PurePosixPath(member.name)
+                inner = path.relative_to(path.parts[0])
+                if ".." in inner.parts:
+                    continue
+                target = folder.joinpath(*inner.parts)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.read())
+
+    def remove(self) -> None:
+        """Kill and remove it; one that has gone is fine."""
+        with suppress(docker.errors.NotFound), _translated(f"removing {self.name}"):
+            self._made.remove(force=True, v=True)
