@@ -87,7 +87,7 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
     )
 
 
-def open_testbed(options: dict[str, Any], stack: ExitStack) -> Testbed:
+def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> Testbed:
     """Return the testbed that the options ask for, once it is known to work here.
 
     Raises:
@@ -96,8 +96,9 @@ def open_testbed(options: dict[str, Any], stack: ExitStack) -> Testbed:
     testbed: Testbed
     if options["testbed"] == "docker":
         # The SDK is wanted on this path only, and takes 0.2 s to import.
-        from lab.testbed.docker import DockerTestbed
+        from lab.testbed.docker import DockerTestbed, check_plan
 
+        check_plan(site)
         docker = testbed = stack.enter_context(closing(DockerTestbed(options["image"])))
         testbed.check()
         if options["allow_host_sysctls"] and not docker.on_this_machine():
@@ -127,7 +128,7 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     """Run the experiment, write its reports, show the verdict; return the exit code."""
     plan = build_plan(options, out.name)
     with ExitStack() as stack:
-        testbed = open_testbed(options, stack)
+        testbed = open_testbed(options, plan.site, stack)
         with Progress(plan, quiet=options["quiet"]) as progress:
             run(plan, testbed, out, progress)
     comparison = report.write_all(out)

@@ -86,7 +86,7 @@ class Place:
         Raises:
             OSError: the kernel's answer.
         """
-        descriptor = os.open(self.root / to_path(key), os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = os.open(self.root / to_path(key), os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
         try:
             os.write(descriptor, f"{value}\n".encode())
         finally:

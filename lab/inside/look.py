@@ -18,10 +18,10 @@ _ROOT = Path("/proc/sys")
 _WRITE_BITS = 0o222
 
 
-def read_back(keys: Iterable[str]) -> dict[str, str]:
-    """Return the values in force in this container of every catalogued key and of `keys`."""
+def read_back(keys: Iterable[str], *, catalogued: bool = True) -> dict[str, str]:
+    """Return the values in force in this container of `keys` and of every catalogued key."""
     values = {}
-    for key in dict.fromkeys((*CATALOGUE, *keys)):
+    for key in dict.fromkeys((*(CATALOGUE if catalogued else ()), *keys)):
         try:
             text = (_ROOT / to_path(key)).read_text()
         except (OSError, UnicodeDecodeError):

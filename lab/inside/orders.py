@@ -18,6 +18,11 @@ VOLUME: Final = Path("/runs")
 RUN: Final = VOLUME / "run"
 """The run directory of the trial."""
 
+CONNTRACK_NOTE: Final = (
+    "connection tracking: role client is the client container's own table, role host the table of "
+    "the engine's host, which sees the bridged traffic too"
+)
+
 
 def watched(role: str) -> Path:
     """Return where the samples of a role's namespace go."""

@@ -19,14 +19,16 @@ import msgspec
 from lab import report as reports
 from lab.cli.execute import EXIT_OF_VERDICT, show
 from lab.cli.progress import trial_line
+from lab.compose_env import VARIABLES
 from lab.experiment import MAX_REPETITIONS
 from lab.inside import addresses, server, settings, watch
 from lab.inside.look import read_back
-from lab.inside.orders import VOLUME
+from lab.inside.orders import CONNTRACK_NOTE, VOLUME
 from lab.inside.settings import Settings
 from lab.inside.turns import ARMS, TurnError, Turns
 from lab.records import Arm, Experiment, Trial
 from lab.store import EXPERIMENT
+from lab.testbed.base import ROLES
 from loadgen import environment
 from loadgen.cli.execute import default_workers
 from loadgen.resolve import usable_cpus
@@ -34,6 +36,8 @@ from loadgen.rundir import read_summary
 from loadgen.summary import Summary
 
 REPORTS: Final = Path("/reports")
+SERVERS_WITHIN: Final = 30.0
+"""Seconds until all servers of an arm answer to its name."""
 _SETTINGS: Final = "settings.json"
 _PROBLEMS: Final = "problems.txt"
 _PARTS: Final = ("claims", "done", "watched")
@@ -96,6 +100,8 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
             environment=environment.describe(),
             arms=[],
             trials=[],
+            # This container's own namespace is a fresh one, without any setting.
+            baseline={role: read_back(VARIABLES.values(), catalogued=False) for role in ROLES},
         ),
     )
     (volume / "current").write_text(found.name)
@@ -122,7 +128,7 @@ class Client:
         turns.wait(name)
         try:
             return self._trial(found, name, number)
-        except (OSError, subprocess.SubprocessError) as error:
+        except Exception as error:  # noqa: BLE001 - compose would end here, without a report
             return self._problem(f"trial {name}: {error}")
         finally:
             turns.done(name)
@@ -224,7 +230,7 @@ def _servers(arm: str, count: int) -> list[str]:
     Raises:
         OSError: when they are not within half a minute.
     """
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + SERVERS_WITHIN
     while True:
         hosts = addresses.resolve(f"server-{arm}")
         if len(hosts) == count:
@@ -267,10 +273,7 @@ def finish(directory: Path) -> list[str]:
 def _notes(directory: Path) -> list[str]:
     notes = []
     if any((directory / "watched").glob("host.jsonl")):
-        notes.append(
-            "connection tracking: role client is the client container's own table, role host the "
-            "table of the engine's host, which sees the bridged traffic too"
-        )
+        notes.append(CONNTRACK_NOTE)
     return notes
 
 

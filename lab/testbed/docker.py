@@ -39,10 +39,6 @@ MAX_SERVERS: Final = 200
 """Containers that one site takes: a bridge has 1,023 ports, and each container a few processes."""
 READY_WITHIN: Final = 30
 """Seconds a server may take until it answers."""
-CONNTRACK_NOTE: Final = (
-    "connection tracking: role client is the client container's own table, role host the table of "
-    "the engine's host, which sees the bridged traffic too"
-)
 _FIRST: Final = 2  # the gateway is number 1 of a network
 _AT_ONCE: Final = 4
 # In bash, for starting Python takes the CPU of a thousand connections.
@@ -148,7 +144,7 @@ class DockerTestbed:
         self, plan: SitePlan, *, tuned: Tuned | None = None
     ) -> AsyncIterator[DockerSite]:
         """See `Testbed.site`."""
-        _check(plan)
+        check_plan(plan)
         with ExitStack() as stack:
             try:
                 site = await in_thread(partial(self._make, plan, tuned, stack))
@@ -195,7 +191,7 @@ class DockerTestbed:
             sources=network.addresses(_FIRST + plan.servers, plan.source_addresses),
             ordered=ordered,
             baseline=self._baseline(tuned),
-            notes=(CONNTRACK_NOTE,),
+            notes=(orders.CONNTRACK_NOTE,),
             running=[Server(*pair) for pair in zip(containers, addresses, strict=True)],
         )
         stack.callback(site.remove_client)
@@ -208,7 +204,12 @@ class DockerTestbed:
         return {role: dict(one) for role in ROLES}
 
 
-def _check(plan: SitePlan) -> None:
+def check_plan(plan: SitePlan) -> None:
+    """Make sure that a site can be made of containers, before any is.
+
+    Raises:
+        TestbedError: when it cannot.
+    """
     if plan.servers > MAX_SERVERS:
         raise TestbedError(
             f"servers: {plan.servers} containers are too many for one network; "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import socket
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ IMAGE: Final = "churnlab"
 OLDEST: Final = (1, 41)
 """The API of engine 20.10, the oldest that this was tested with."""
 _BUILD: Final = "docker build --tag {image} . (in the project's folder)"
-_GRACE: Final = 2
+_UNIX: Final = "unix://"
 
 
 class EngineError(TestbedError):
@@ -73,18 +74,28 @@ def _translated(what: str) -> Iterator[None]:
         raise TestbedError(f"docker: {what}: {_reason(error)}") from error
 
 
-def _no_engine(error: Exception) -> NoEngineError:
-    where, reason = endpoint(), _reason(error)
-    if "Permission" in reason or "Errno 13" in reason:
-        return NoEngineError(
-            f"this user may not use the Docker engine at {where}: run as root, or add the user to "
-            "the group docker"
-        )
-    absent = any(part in reason for part in ("Errno 2", "FileNotFound", "refused", "Errno 111"))
-    why = "" if absent else f" ({reason})"
+def _knock(where: str) -> None:
+    """Find out whether somebody listens at a socket file; the SDK's own words are hard to read.
+
+    Raises:
+        NoEngineError: when nobody does.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+        try:
+            link.connect(where.removeprefix(_UNIX))
+        except PermissionError:
+            raise NoEngineError(
+                f"this user may not use the Docker engine at {where}: run as root, or add the user "
+                "to the group docker"
+            ) from None
+        except OSError as error:
+            raise _no_engine(where, error.strerror or str(error)) from None
+
+
+def _no_engine(where: str, reason: str) -> NoEngineError:
     return NoEngineError(
-        f"no Docker engine answers at {where}{why}: start it (systemctl start docker), or choose "
-        "another one with `docker context use` or DOCKER_HOST"
+        f"no Docker engine answers at {where} ({reason}): start it (systemctl start docker), or "
+        "choose another one with `docker context use` or DOCKER_HOST"
     )
 
 
@@ -131,17 +142,20 @@ class Engine:
     def __init__(self, image: str = IMAGE) -> None:
         self.image = image
         self._owner = Owner.this()
+        where = endpoint()
+        if where.startswith(_UNIX):
+            _knock(where)
         try:
             self._client = docker.from_env(version="auto")
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise _no_engine(error) from error
+            raise _no_engine(where, _reason(error)) from error
         with _translated("asking for its version"):
             self.about: Mapping[str, Any] = self._client.version()
         version = tuple(int(part) for part in str(self.about["ApiVersion"]).split("."))
         if version < OLDEST:
             self.close()
             raise TestbedError(
-                f"the Docker engine at {endpoint()} is {self.about['Version']} (API "
+                f"the Docker engine at {where} is {self.about['Version']} (API "
                 f"{self.about['ApiVersion']}): 20.10 (API 1.41) or later is needed"
             )
 

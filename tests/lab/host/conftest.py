@@ -1,0 +1,20 @@
+"""A directory that plays the host's /proc/sys, and one for the journal."""
+
+from pathlib import Path
+
+import pytest
+
+from lab.host.journal import Place
+
+MAX = "net.netfilter.nf_conntrack_max"
+BUCKETS = "net.netfilter.nf_conntrack_buckets"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    root = tmp_path / "sys"
+    settings = root / "net/netfilter"
+    settings.mkdir(parents=True)
+    (settings / "nf_conntrack_max").write_text("262144\n")
+    (settings / "nf_conntrack_buckets").write_text("65536\n")
+    return Place(tmp_path / "state", root)

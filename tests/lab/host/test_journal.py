@@ -1,0 +1,97 @@
+"""The journal: written before a value is, read by whoever comes after."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from lab.host import journal
+from lab.host.journal import Change, Journal, JournalError, Place, boot_id
+from tests.lab.host.conftest import BUCKETS, MAX
+
+CHANGES = [
+    Change(key=MAX, before="262144", asked="524288"),
+    Change(key=BUCKETS, before="65536", asked="131072"),
+]
+
+
+def pending(place: Place, *, boot: str | None = None) -> None:
+    place.folder.mkdir()
+    journal.write(place, Journal(boot=boot or boot_id(), pid=os.getpid(), changes=CHANGES))
+
+
+def test_nothing_is_pending_at_first(place: Place) -> None:
+    assert journal.read(place) is None
+    assert journal.restore(place) == []
+
+
+def test_what_was_written_is_read_back(place: Place) -> None:
+    pending(place)
+    found = journal.read(place)
+    assert found is not None
+    assert found.changes == CHANGES
+    assert list(place.folder.iterdir()) == [place.file]
+
+
+def test_restoring_writes_the_old_values_and_removes_the_journal(place: Place) -> None:
+    pending(place)
+    place.set(MAX, "524288")
+    place.set(BUCKETS, "131328")  # rounded by the kernel: not what was asked
+    assert journal.restore(place) == [
+        f"{BUCKETS} = 65536 (was 131328)",
+        f"{MAX} = 262144 (was 524288)",
+    ]
+    assert (place.get(MAX), place.get(BUCKETS)) == ("262144", "65536")
+    assert journal.read(place) is None
+
+
+def test_restoring_twice_does_nothing_more(place: Place) -> None:
+    pending(place)
+    journal.restore(place)
+    place.set(MAX, "300000")
+    assert journal.restore(place) == []
+    assert place.get(MAX) == "300000"
+
+
+def test_a_journal_of_an_earlier_boot_is_void(place: Place) -> None:
+    """The kernel started with its own values since; the old ones are nobody's wish any more."""
+    pending(place, boot="00000000-0000-0000-0000-000000000000")
+    place.set(MAX, "524288")
+    assert journal.read(place) is None
+    assert journal.restore(place) == []
+    assert place.get(MAX) == "524288"
+
+
+def test_a_value_that_cannot_be_put_back_keeps_the_journal_and_not_the_others(place: Place) -> None:
+    pending(place)
+    place.set(BUCKETS, "131072")
+    (place.root / "net/netfilter/nf_conntrack_max").unlink()
+    with pytest.raises(JournalError, match=f"cannot put back {MAX} = 262144.*lab restore"):
+        journal.restore(place)
+    assert place.get(BUCKETS) == "65536"
+    assert journal.read(place) is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": "churnlab.host/2"}', b"\xff"])
+def test_a_damaged_journal_is_one_line_with_the_remedy(place: Place, content: bytes) -> None:
+    place.folder.mkdir()
+    place.file.write_bytes(content)
+    with pytest.raises(JournalError, match=r"is damaged .* delete it") as caught:
+        journal.read(place)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_holds_what_a_person_needs_to_restore_by_hand(place: Place) -> None:
+    pending(place)
+    data = json.loads(place.file.read_text())
+    assert data["changes"][0] == {"key": MAX, "before": "262144", "asked": "524288"}
+
+
+def test_the_place_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CHURNLAB_STATE", raising=False)
+    assert Place().file == Path("/var/lib/churnlab/host-sysctls.json")
+    monkeypatch.setenv("CHURNLAB_STATE", str(tmp_path))
+    assert Place().file == tmp_path / "host-sysctls.json"

@@ -1,0 +1,173 @@
+"""Engines that are not there, too old, or without the image: each one line with the remedy.
+
+An engine made of a few canned answers plays those that no test machine has.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any
+
+import pytest
+
+from lab.inside import orders
+from lab.testbed.base import TestbedError
+from lab.testbed.docker_engine import Engine, NoEngineError, endpoint
+
+VERSION = {"Version": "27.0", "ApiVersion": "1.46", "MinAPIVersion": "1.24"}
+
+
+class _Server(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    answers: Mapping[str, tuple[int, Any]]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        answers = self.server.answers  # type: ignore[attr-defined]
+        tail = next((known for known in answers if path.endswith(known)), None)
+        code, answer = answers[tail] if tail else (404, {"message": "no such thing"})
+        data = json.dumps(answer).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def address_string(self) -> str:
+        return "unix"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "engine.sock"
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    return path
+
+
+@contextmanager
+def engine(path: Path, answers: Mapping[str, tuple[int, Any]]) -> Iterator[None]:
+    with _Server(str(path), _Handler) as server:
+        server.answers = {"/version": (200, VERSION), **answers}
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_no_engine_is_one_line_with_the_remedy(where: Path) -> None:
+    with pytest.raises(
+        NoEngineError, match=r"no Docker engine answers .*systemctl start"
+    ) as caught:
+        Engine()
+    assert str(where) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_socket_that_nobody_listens_to_is_no_engine(where: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(where))
+        with pytest.raises(NoEngineError, match="Connection refused"):
+            Engine()
+
+
+def test_an_engine_that_this_user_may_not_use(where: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may use every socket, so the kernel's answer is played."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(
+        NoEngineError, match=f"may not use the Docker engine at unix://{where}.*group"
+    ):
+        Engine()
+
+
+def test_an_engine_elsewhere_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
+    with pytest.raises(NoEngineError, match=f"no Docker engine answers at tcp://127.0.0.1:{port}"):
+        Engine()
+
+
+@pytest.mark.parametrize("version", ["1.39", "1.40"])
+def test_an_engine_that_is_too_old_names_both_versions(where: Path, version: str) -> None:
+    old = {**VERSION, "Version": "19.03", "ApiVersion": version}
+    with (
+        engine(where, {"/version": (200, old)}),
+        pytest.raises(TestbedError, match=rf"is 19.03 \(API {version}\): 20.10 .* is needed"),
+    ):
+        Engine()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((404, {"message": "No such image: churnlab"}), "there is no image churnlab: docker build"),
+        ((200, {"Id": "x", "Config": {"Labels": None}}), "of another version than this lab"),
+        (
+            (200, {"Id": "x", "Config": {"Labels": {"churnlab.image": "0"}}}),
+            "of another version than this lab: docker build --tag churnlab .",
+        ),
+        ((500, {"message": "disk on fire"}), "image churnlab: disk on fire"),
+    ],
+)
+def test_an_image_that_does_not_do_says_how_to_build_it(
+    where: Path, answer: tuple[int, Any], said: str
+) -> None:
+    with engine(where, {"/images/churnlab/json": answer}), closing(Engine()) as found:
+        with pytest.raises(TestbedError, match=said) as caught:
+            found.check_image()
+        assert "\n" not in str(caught.value)
+
+
+def test_the_right_image_does(where: Path) -> None:
+    answer = {"Id": "x", "Config": {"Labels": {"churnlab.image": "1"}}}
+    with engine(where, {"/images/churnlab/json": (200, answer)}), closing(Engine()) as found:
+        found.check_image()
+
+
+def test_no_room_for_a_network_says_what_to_remove(where: Path) -> None:
+    taken = [{"Id": "1", "Name": "all", "IPAM": {"Config": [{"Subnet": "198.18.0.0/15"}]}}]
+    with (
+        engine(where, {"/networks": (200, taken)}),
+        closing(Engine()) as found,
+        pytest.raises(TestbedError, match=r"no subnet of 198.18.0.0/15 is free; .*lab restore"),
+    ):
+        found.create_network(2)
+
+
+def test_the_engine_is_looked_for_where_the_docker_command_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    assert endpoint() == "tcp://127.0.0.1:1"
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert endpoint().startswith("unix://")
+
+
+def test_the_dockerfile_and_the_lab_are_of_one_version() -> None:
+    dockerfile = (Path(__file__).parents[3] / "Dockerfile").read_text()
+    assert f'LABEL {orders.LABEL}="{orders.VERSION}"' in dockerfile
