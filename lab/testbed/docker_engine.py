@@ -51,10 +51,24 @@ class NoEngineError(TestbedError):
 
 
 def endpoint() -> str:
-    """Return where the engine is looked for."""
-    host = os.environ.get("DOCKER_HOST")
-    with suppress(docker.errors.DockerException):
-        host = host or ContextAPI.kwargs_from_context().get("base_url")
+    """Return where the engine is looked for.
+
+    Raises:
+        NoEngineError: for a context that there is not. The SDK would go to the local engine then.
+    """
+    if host := os.environ.get("DOCKER_HOST"):
+        return host
+    name = os.environ.get("DOCKER_CONTEXT")
+    try:
+        known = ContextAPI.get_context(name)
+        host = ContextAPI.kwargs_from_context(name).get("base_url")
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        raise NoEngineError(f"the docker context cannot be read: {_reason(error)}") from error
+    if known is None:
+        raise NoEngineError(
+            f"there is no docker context {name or 'as the current one'}: docker context ls names "
+            "them, docker context use chooses one"
+        )
     return host or "unix:///var/run/docker.sock"
 
 
@@ -293,21 +307,17 @@ class Engine:
     def leftovers(self) -> list[Leftover]:
         """Return everything on the engine that carries the lab's label."""
         filters = {"label": LAB}
+        api = self._client.api
+        # Lists as the engine gives them: the SDK would look at each, and some go meanwhile.
         with _translated("listing what labs have made"):
-            return [
-                *(
-                    Leftover("container", c.name, c.id, Owner.parse(c.labels[LAB]))
-                    for c in self._client.containers.list(all=True, filters=filters)
-                ),
-                *(
-                    Leftover("network", n.name, n.id, Owner.parse(n.attrs["Labels"][LAB]))
-                    for n in self._client.networks.list(filters=filters)
-                ),
-                *(
-                    Leftover("volume", v.name, v.name, Owner.parse(v.attrs["Labels"][LAB]))
-                    for v in self._client.volumes.list(filters=filters)
-                ),
-            ]
+            containers = api.containers(all=True, filters=filters)
+            networks = api.networks(filters=filters)
+            volumes = api.volumes(filters=filters)["Volumes"] or ()
+        return [
+            *(_leftover("container", one, one["Names"][0].lstrip("/")) for one in containers),
+            *(_leftover("network", one, one["Name"]) for one in networks),
+            *(_leftover("volume", one, one["Name"]) for one in volumes),
+        ]
 
     def remove(self, leftover: Leftover) -> None:
         """Remove one; one that has gone is fine.
@@ -336,6 +346,11 @@ class Leftover:
     name: str
     id: str
     owner: Owner
+
+
+def _leftover(kind: str, attributes: Mapping[str, Any], name: str) -> Leftover:
+    owner = Owner.parse(attributes["Labels"][LAB])
+    return Leftover(kind, name, attributes.get("Id", name), owner)
 
 
 class Container:

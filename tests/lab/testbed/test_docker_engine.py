@@ -6,6 +6,7 @@ An engine made of a few canned answers plays those that no test machine has.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import socket
@@ -166,6 +167,18 @@ def test_the_engine_is_looked_for_where_the_docker_command_looks(
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert endpoint().startswith("unix://")
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    with pytest.raises(NoEngineError, match="there is no docker context far: docker context ls"):
+        endpoint()
+    (tmp_path / "config.json").write_text("{}")
+    meta = tmp_path / "contexts/meta" / hashlib.sha256(b"far").hexdigest() / "meta.json"
+    meta.parent.mkdir(parents=True)
+    engine = {"Host": "tcp://127.0.0.1:2", "SkipTLSVerify": False}
+    meta.write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": {"docker": engine}}))
+    assert endpoint() == "tcp://127.0.0.1:2"
+    (tmp_path / "config.json").write_text('{"currentContext": "far"}')
+    monkeypatch.delenv("DOCKER_CONTEXT")
+    assert endpoint() == "tcp://127.0.0.1:2"
 
 
 def test_the_dockerfile_and_the_lab_are_of_one_version() -> None:
