@@ -21,6 +21,7 @@ from lab.inside.orders import Load
 from lab.testbed import docker_tuning
 from lab.testbed.base import CLIENT, ROLES, SERVER, TestbedError, Tuned
 from lab.testbed.docker_engine import Container, Engine, Network, Spec
+from loadgen import rundir
 from loadgen.sample import ROLE_HOST
 
 STOP_GRACE: Final = 15.0
@@ -143,7 +144,8 @@ class DockerSite:
         """See `Site.strike`."""
         await self._started.wait()
         assert self._client is not None
-        command = ["python", "-m", "lab.inside", "wait", str(orders.RUN), repr(fault.at)]
+        about = orders.RUN / rundir.RUN
+        command = ["python", "-m", "lab.inside", "wait", str(about), repr(fault.at)]
         at = float(await in_thread(partial(self._client.ask, command), abandon=True))
         began = time.monotonic()
         await in_thread(partial(self._act, fault, self.running[fault.server]))

@@ -101,13 +101,13 @@ def test_the_generator_gets_half_of_the_cpus_unless_told_otherwise() -> None:
 def test_wait_returns_at_a_moment_of_the_run(tmp_path: Path) -> None:
     origin = time.monotonic() - 1.0
     rundir.write_about(tmp_path, {"origin": origin})
-    assert wait.wait(tmp_path, 0.5) >= 1.0  # passed already
-    done = inside("wait", str(tmp_path), "1.5")
+    assert wait.wait(tmp_path / rundir.RUN, 0.5) >= 1.0  # passed already
+    done = inside("wait", str(tmp_path / rundir.RUN), "1.5")
     assert float(done.stdout) >= 1.5
 
 
 def test_wait_waits_for_the_run_to_begin(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lab.inside", "wait", str(tmp_path), "0"]
+    command = [sys.executable, "-m", "lab.inside", "wait", str(tmp_path / rundir.RUN), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(0.3)
