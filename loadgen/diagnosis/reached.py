@@ -6,6 +6,7 @@ something up for it. A reader who takes such a success for the tuning's doing is
 
 from __future__ import annotations
 
+from loadgen.diagnosis.listener import listener_disabled
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER
 from loadgen.summary import Cause, Evidence, Fault
@@ -74,6 +75,9 @@ def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noq
     """The SYN queue was full, and cookies stood in for it."""
     server = observation.server
     if server is None or not observation.change(_COOKIES, server):
+        return []
+    # A memcached at its limit sets a backlog of 0, and any queue of that length is full.
+    if listener_disabled(observation):
         return []
     evidence = [
         observation.counter(

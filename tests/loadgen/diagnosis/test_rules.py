@@ -226,3 +226,18 @@ def test_successes_are_explained(
     found = observe({}, moved, ok=100, **config)
     assert [item.name for item in found.explanations] == [expected]
     assert named(found) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ({}, [("syn_cookies_sent", "server_host", 0)]),
+        ({"memcached_listen_disabled_num": 2}, []),  # it set a backlog of 0 itself
+    ],
+)
+def test_cookies_of_a_listener_that_memcached_switched_off_are_no_finding(
+    limit: Moved, expected: list[tuple[str, str, int]]
+) -> None:
+    cookies = {f"{EXT}TCPReqQFullDoCookies": 4, f"{EXT}SyncookiesSent": 4}
+    found = observe({}, {"client": {}, "server": {**cookies, **limit}}, ok=100)
+    assert named(found) == expected
