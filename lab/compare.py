@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
+from lab.differences import Difference
 from lab.gates import RelativeGate
 from lab.records import (
     ArmResult,
@@ -27,7 +28,8 @@ from lab.records import (
 from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, trials_for_interval
 from lab.text import count, plural
 from lab.verdict import ArmFacts, Loss, judge
-from loadgen.summary import Cause, Summary
+from loadgen.report.rows import ranked_causes
+from loadgen.summary import Summary
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -157,27 +159,6 @@ class ArmTrials(msgspec.Struct, frozen=True):
     unusable: int = 0
 
 
-def ranked_causes(summaries: Iterable[Summary]) -> list[tuple[Cause, int, int]]:
-    """Return each cause once, with its connections over all trials and how many trials had it.
-
-    The cause that explains most connections comes first; its record is that of the trial in which
-    it explained most.
-    """
-    seen: dict[str, list[Cause]] = {}
-    for summary in summaries:
-        for cause in summary.causes:
-            seen.setdefault(cause.cause, []).append(cause)
-    rows = [
-        (
-            max(causes, key=lambda cause: cause.connections),
-            sum(cause.connections for cause in causes),
-            len(causes),
-        )
-        for causes in seen.values()
-    ]
-    return sorted(rows, key=lambda row: (-row[1], row[0].cause))
-
-
 def facts(arm: ArmTrials) -> ArmFacts:
     """Return what the verdict needs of an arm."""
     return ArmFacts(
@@ -305,6 +286,7 @@ def compare(
     differences: Sequence[Difference] = (),
     gates: Sequence[RelativeGate] = (),
     skipped: Sequence[str] = (),
+    faults: Sequence[str] = (),
 ) -> Comparison:
     """Return the comparison of two arms."""
     verdict, sentence = judge(
@@ -312,7 +294,7 @@ def compare(
         facts(after),
         alpha=alpha,
         differences=tuple(difference.name for difference in differences),
-        same_load=not any(difference.load for difference in differences),
+        load=tuple(difference.name for difference in differences if difference.load),
     )
     return Comparison(
         name=name,
@@ -336,71 +318,5 @@ def compare(
         missing=list(missing),
         differences=[difference.text for difference in differences],
         skipped=list(skipped),
+        faults=list(faults),
     )
-
-
-class Difference(msgspec.Struct, frozen=True):
-    """Something besides the tuning in which two runs differ."""
-
-    name: str
-    before: str
-    after: str
-    load: bool
-    """True for what decides how much is asked of the kernel: then losses do not compare."""
-
-    @property
-    def text(self) -> str:
-        """One line: the name and both values."""
-        return f"{self.name}: {self.before} before, {self.after} after"
-
-
-_UNTOLD: Final = frozenset(
-    {
-        "seed", "trials", "namespaces", "addresses", "thresholds", "abort_on_fail", "loadgen",
-        "notes", "calibration", "gates",
-    }
-)  # fmt: skip
-"""What may differ without a bearing on the result, or is told by another key already."""
-_NOT_LOAD: Final = frozenset({"workers", "sample_interval", "max_in_flight"})
-"""Of the configuration: how the load was made, not how much of it."""
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested mappings as one, with dotted keys and values as text."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        elif isinstance(value, list | tuple):
-            flat[f"{prefix}{key}"] = ", ".join(str(item) for item in value)
-        else:
-            whole = isinstance(value, float) and value.is_integer()
-            shown = str(int(value)) if whole else str(value)
-            flat[f"{prefix}{key}"] = NOT_SET if value is None else shown
-    return flat
-
-
-NOT_SET: Final = "not set"
-
-
-Circumstances = tuple[Mapping[str, Any], Mapping[str, Any]]
-"""Configuration and environment."""
-
-
-def differences(before: Circumstances, after: Circumstances) -> list[Difference]:
-    """Return everything that differs between two runs besides the tuning; the load first.
-
-    Args:
-        before: configuration and environment of the one.
-        after: the same of the other.
-    """
-    found = []
-    for load, (first, second) in ((True, (before[0], after[0])), (False, (before[1], after[1]))):
-        left, right = flatten(first), flatten(second)
-        for key in sorted(left.keys() | right.keys()):
-            if any(part in _UNTOLD for part in key.split(".")):
-                continue
-            values = left.get(key, NOT_SET), right.get(key, NOT_SET)
-            if values[0] != values[1]:
-                found.append(Difference(key, *values, load=load and key not in _NOT_LOAD))
-    return found

@@ -18,7 +18,7 @@ from typing import Final
 
 from lab.records import Gate
 from lab.stats import ALPHA, mann_whitney
-from lab.text import probability
+from lab.text import percent, probability
 from loadgen.summary import Summary
 from loadgen.thresholds import LATENCIES, Threshold, ThresholdError, parse_threshold
 
@@ -53,7 +53,7 @@ class RelativeGate:
             return self._gate("not measured", passed=False)
         old, new = median(first), median(second)
         if old:
-            change, shown = (new - old) / old, f"{(new - old) / old:+.1%}"
+            change, shown = (new - old) / old, percent((new - old) / old)
         else:
             change = float("inf") if new else 0.0
             shown = f"from 0 to {new:.4g}" if new else "0 in both"

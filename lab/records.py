@@ -166,3 +166,5 @@ class Comparison(Record, frozen=True, kw_only=True):
     """What besides the tuning differs between the arms; always empty for one experiment."""
     skipped: list[str] = msgspec.field(default_factory=list)
     """Lines of a tuning that are out of scope here, each with arm, line and reason."""
+    faults: list[str] = msgspec.field(default_factory=list)
+    """What was done to the servers on purpose in every trial, and whether it was; one line each."""

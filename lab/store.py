@@ -152,19 +152,8 @@ def _load_trial(directory: Path, trial: Trial, missing: list[str]) -> StoredTria
         summary = _rebuild(path)
         if summary is not None:
             lacking.append(f"{trial.directory}: the summary was rebuilt from its samples")
-    run = _read(path / rundir.RUN, dict[str, Any], lacking, f"{trial.directory}/{rundir.RUN}") or {}
-    for name in (rundir.SAMPLES, rundir.HISTOGRAMS):
-        label = f"{trial.directory}/{name}"
-        try:
-            with (path / name).open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - 1))
-                if size == 0:
-                    lacking.append(f"{label} is empty")
-                elif file.read(1) != b"\n":
-                    lacking.append(f"{label} is cut off in its last line")
-        except OSError:
-            lacking.append(f"{label} is missing")
+    run = rundir.read_run(path) or {}
+    lacking += stored_runs.damage(path, trial.directory)
     missing.extend(lacking)
     return StoredTrial(trial, path, summary, run)
 
@@ -176,7 +165,7 @@ def load(directory: Path) -> Stored:
         StoreError: when there is no experiment there at all.
     """
     missing: list[str] = []
-    if not (directory / EXPERIMENT).exists() and not (directory / "trials").is_dir():
+    if is_run(directory):
         raise StoreError(
             f"{directory}: no experiment here: neither {EXPERIMENT} nor trials/ exists; "
             "give a directory that `lab run` wrote"
@@ -204,12 +193,19 @@ def load_run(directory: Path) -> Stored:
             f"{directory}: neither a run nor an experiment: no {rundir.SUMMARY}, {rundir.RUN} or {EXPERIMENT}"
         )
     missing: list[str] = []
-    stored = _load_trial(directory, _bare_trial("before", 1, "."), missing)
+    run = rundir.read_run(directory) or {}
+    bare = _bare_trial("before", 1, ".")
+    trial = msgspec.structs.replace(
+        bare,
+        sysctls=_settings(run),
+        started_at=str(run.get("started_at", bare.started_at)),
+    )
+    stored = _load_trial(directory, trial, missing)
     summary = stored.summary
     experiment = Experiment(
         name=directory.name,
         testbed="none",
-        started_at="unknown",
+        started_at=trial.started_at,
         finished=summary is not None,
         config=summary.config if summary else {},
         environment=summary.environment if summary else {},
@@ -221,15 +217,26 @@ def load_run(directory: Path) -> Stored:
     return Stored(directory, experiment, [stored], missing)
 
 
+def _settings(run: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the sysctls that a run found in force, by role; nothing where they are damaged."""
+    try:
+        return msgspec.convert(run.get("sysctls", {}), dict[str, dict[str, str]])
+    except msgspec.ValidationError:
+        return {}
+
+
+def is_run(directory: Path) -> bool:
+    """Return whether a directory is a single run's rather than an experiment's."""
+    return not (directory / EXPERIMENT).exists() and not (directory / "trials").is_dir()
+
+
 def load_any(directory: Path) -> Stored:
     """Read an experiment or a single run, whichever is there.
 
     Raises:
         StoreError: when it is neither.
     """
-    if (directory / EXPERIMENT).exists() or (directory / "trials").is_dir():
-        return load(directory)
-    return load_run(directory)
+    return load_run(directory) if is_run(directory) else load(directory)
 
 
 def unread_metrics(run: Mapping[str, Any]) -> dict[str, str]:

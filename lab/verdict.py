@@ -3,7 +3,8 @@
 One test decides, and it was chosen before the first trial: the rank test on the lost share of the
 trials of the two arms. All other metrics describe. The rules, first match wins:
 
-    generator_limited  an arm has no valid trial because the generator could not keep up
+    generator_limited  the generator could not keep up: an arm has no valid trial, or more spoiled
+                       runs than valid ones, and who passed is then a selection
     inconclusive       no test of so few trials could reach the level; or the load itself differed
     prevents           significantly less lost, in (nearly) every trial before, none at all after
     reduces            significantly less lost, but not as cleanly as that
@@ -13,6 +14,8 @@ trials of the two arms. All other metrics describe. The rules, first match wins:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -21,8 +24,17 @@ from lab.records import VerdictName
 from lab.stats import ALPHA, cliffs_delta, mann_whitney, reachable, trials_for_test
 from lab.text import count, plural, probability, seconds, share
 
+FAILS: Final[frozenset[VerdictName]] = frozenset({"no_effect", "worse"})
+"""Verdicts of an experiment that a pipeline takes for a failure: the tuning is to do something."""
+REGRESSION: Final[frozenset[VerdictName]] = frozenset({"worse"})
+"""The same of two stored results: the second is only not to be worse, and gates can ask for more."""
+UNMEASURED: Final[frozenset[VerdictName]] = frozenset({"inconclusive", "generator_limited"})
+"""Verdicts that say nothing of the tuning: never a finding, neither way."""
+
 NEARLY_EVERY: Final = 0.9
 """Share of the trials before that must lose something for `prevents`."""
+
+_MOST_NAMED: Final = 4
 
 NOTHING_FAILED: Final = (
     "Nothing failed in either arm at this rate, so there was nothing to prevent: "
@@ -76,25 +88,24 @@ class ArmFacts(msgspec.Struct, frozen=True):
         return sum(1 for loss in self.losses if loss.lost)
 
 
-def typical(losses: tuple[Loss, ...]) -> Loss:
-    """Return the trial in the middle by lost share: real numbers of one trial, not an average."""
-    return sorted(losses, key=lambda loss: loss.share)[(len(losses) - 1) // 2]
-
-
-def _what(loss: Loss) -> str:
-    if not loss.failed:
+def _what(losses: Sequence[Loss]) -> str:
+    if not any(loss.failed for loss in losses):
         return "could not be started in time"
-    return "failed" if not loss.dropped else "failed or could not be started in time"
+    if not any(loss.dropped for loss in losses):
+        return "failed"
+    return "failed or could not be started in time"
 
 
-def _describe(arm: ArmFacts, *, causes: bool = True) -> str:
-    """Return what happened in one arm, as the part of a sentence that follows `With X, `."""
+def _describe(arm: ArmFacts) -> str:
+    """Return what happened in one arm, as the part of a sentence that follows `With X, `.
+
+    Its numbers are medians, each the same as in the table of metrics.
+    """
     trials = plural(len(arm.losses), "trial")
     if not arm.losing:
         served = sum(loss.scheduled for loss in arm.losses)
         return f"all {count(served)} connections of {trials} were served"
-    losing = tuple(loss for loss in arm.losses if loss.lost)
-    middle = typical(losing)
+    losing = [loss for loss in arm.losses if loss.lost]
     if len(losing) == len(arm.losses) == 1:
         where = "in the one trial"
     elif len(losing) == len(arm.losses):
@@ -102,15 +113,17 @@ def _describe(arm: ArmFacts, *, causes: bool = True) -> str:
     else:
         where = f"in the median of the {len(losing)} trials (of {len(arm.losses)}) that lost any"
     begin = ""
-    if middle.at is not None:
-        begin = f", beginning {seconds(middle.at)} into the run"
-        if middle.started_before:
-            begin += f" after {count(middle.started_before)} connections"
-    why = f": {arm.causes[0].rstrip('.')}" if causes and arm.causes else ""
-    return (
-        f"{count(middle.lost)} of {count(middle.scheduled)} connections ({share(middle.share)}) "
-        f"{_what(middle)} {where}{begin}{why}"
-    )
+    moments = [loss.at for loss in losing if loss.at is not None]
+    if moments:
+        begin = f", beginning {seconds(median(moments))} into the run"
+        made = [loss.started_before for loss in losing if loss.started_before is not None]
+        if made and median(made):
+            begin += f" after {count(median(made))} connections"
+    why = f": {arm.causes[0].rstrip('.')}" if arm.causes else ""
+    lost = count(median(loss.lost for loss in losing))
+    due = count(median(loss.scheduled for loss in losing))
+    part = share(median(loss.share for loss in losing))
+    return f"{lost} of {due} connections ({part}) {_what(losing)} {where}{begin}{why}"
 
 
 def _quoted(arm: ArmFacts) -> str:
@@ -142,6 +155,19 @@ def _spoiled(before: ArmFacts, after: ArmFacts) -> tuple[VerdictName, str] | Non
     )
 
 
+def _selected(before: ArmFacts, after: ArmFacts) -> tuple[VerdictName, str] | None:
+    """Return the verdict of an experiment of which the generator spoiled the greater part."""
+    for arm in (before, after):
+        if arm.limited > len(arm.losses):
+            runs = arm.limited + len(arm.losses)
+            return "generator_limited", (
+                f"The load generator was too often the limit: it spoiled {arm.limited} of the {runs} "
+                f"runs of {_quoted(arm)}, and what those would have shown is not known. Lower "
+                "--rate, or give the generator more CPUs."
+            )
+    return None
+
+
 def _too_few(before: ArmFacts, after: ArmFacts, alpha: float) -> tuple[VerdictName, str] | None:
     """Return the verdict of an experiment too small for its own test, or None."""
     sizes = len(before.losses), len(after.losses)
@@ -168,7 +194,7 @@ def judge(
     *,
     alpha: float = ALPHA,
     differences: tuple[str, ...] = (),
-    same_load: bool = True,
+    load: tuple[str, ...] = (),
 ) -> tuple[VerdictName, str]:
     """Return the verdict and the sentence for it.
 
@@ -177,23 +203,34 @@ def judge(
         after: the arm with it.
         alpha: the significance level of the one test.
         differences: names of what besides the tuning differs between the arms.
-        same_load: False when rate, duration or the like differ, so that losses do not compare.
+        load: those of them that decide how much was asked of the kernel: rate, duration or the
+            like. With any, losses do not compare.
     """
-    found = _spoiled(before, after) or _too_few(before, after, alpha)
+    found = _spoiled(before, after) or _selected(before, after) or _too_few(before, after, alpha)
     if found is not None:
         return found
-    if not same_load:
+    if load:
+        verb = "differs" if len(load) == 1 else "differ"
         return "inconclusive", (
-            f"The load was not the same ({', '.join(differences)} differ), so what was lost does "
-            f"not compare. {_both(before, after)}"
+            f"The load was not the same ({_named(load)} {verb}), so what was lost does not compare. "
+            f"{_both(before, after)}"
         )
     name, sentence = _compare(before, after, alpha)
     if differences:
-        sentence = (
-            f"Not the tuning alone: {', '.join(differences)} differ too, and any of them may be "
-            f"the reason. {sentence}"
+        others = (
+            f"{differences[0]} differs too, and may be the reason"
+            if len(differences) == 1
+            else f"{_named(differences)} differ too, and any of them may be the reason"
         )
+        sentence = f"Not the tuning alone: {others}. {sentence}"
     return name, sentence
+
+
+def _named(names: tuple[str, ...]) -> str:
+    """Return names for a sentence; of many only the first, for all are listed elsewhere."""
+    rest = len(names) - _MOST_NAMED
+    shown = ", ".join(names[:_MOST_NAMED] if rest > 0 else names)
+    return f"{shown} and {plural(rest, 'other thing')}" if rest > 0 else shown
 
 
 def _compare(before: ArmFacts, after: ArmFacts, alpha: float) -> tuple[VerdictName, str]:

@@ -31,7 +31,7 @@ SUMMARY = "summary.json"
 
 _LONGEST = int(latency.LONGEST * 1e6)
 _DIGITS = 2
-_HEADER = (
+HEADER = (
     "#[Histogram log format version 1.2]\n"
     "#[values are microseconds, timestamps are seconds since the run's start]\n"
     '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
@@ -66,7 +66,7 @@ class RunDirectory:
         self.path = path
         self._samples = (path / SAMPLES).open("xb", buffering=0)
         self._histograms = (path / HISTOGRAMS).open("x", encoding="ascii")
-        self._histograms.write(_HEADER)
+        self._histograms.write(HEADER)
         self._histograms.flush()
 
     def write_run(self, about: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class RunDirectory:
 
     def add_intervals(self, intervals: Iterable[Interval]) -> None:
         """Append to `latency.hlog`."""
-        self._histograms.write("".join(map(_interval_line, intervals)))
+        self._histograms.write("".join(map(interval_line, intervals)))
         self._histograms.flush()
 
     def write_snapshot(self, file: str, kept: msgspec.Struct) -> None:
@@ -119,7 +119,8 @@ def _replace(path: Path, data: bytes) -> None:
     Path(temporary).replace(path)
 
 
-def _interval_line(interval: Interval) -> str:
+def interval_line(interval: Interval) -> str:
+    """Return one line of an interval log, newline included."""
     histogram = HdrHistogram(1, _LONGEST, _DIGITS)
     for index, number in interval.counts.items():
         histogram.record_value(latency.lowest(index), number)

@@ -32,6 +32,9 @@ class Schedule(Protocol):
     def arrivals(self, shard: int = 0, shards: int = 1) -> Iterator[float]:
         """Yield the times at which this shard's arrivals are due, in order, within the duration."""
 
+    def due_by(self, t: float) -> float:
+        """Return how many arrivals the law means to be due by `t` seconds, all shards together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constant:
@@ -55,6 +58,10 @@ class Constant:
             if due >= self.duration:
                 return
             yield due
+
+    def due_by(self, t: float) -> float:
+        """Rate times time, within the duration."""
+        return self.rate * min(max(t, 0.0), self.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,10 @@ class Poisson:
             if due >= self.duration:
                 return
             yield due
+
+    def due_by(self, t: float) -> float:
+        """Rate times time, within the duration."""
+        return self.rate * min(max(t, 0.0), self.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +124,12 @@ class Ramp:
                 return
             yield due
 
+    def due_by(self, t: float) -> float:
+        """The area under the ramp."""
+        inside = min(max(t, 0.0), self.duration)
+        slope = (self.end - self.start) / self.duration
+        return self.start * inside + slope * inside * inside / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -135,6 +152,14 @@ class Steps:
                 if index % shards == shard:
                     yield number * length + due
                 index += 1
+
+    def due_by(self, t: float) -> float:
+        """The sum of the steps so far."""
+        length = self.duration / len(self.rates)
+        return sum(
+            Constant(rate, length).due_by(t - number * length)
+            for number, rate in enumerate(self.rates)
+        )
 
 
 def _rate(text: str, whole: str) -> float:

@@ -1,4 +1,4 @@
-"""Reads run directories back: one run, or several shards of one, into a summary.
+"""Reads run directories back: one run, whole or cut short, or several shards of one, into a summary.
 
 Shards are added up, never averaged and never scaled: counts and histograms merge, percentiles are
 taken afterwards. Kernel metrics of different hosts do not add up, so each shard's roles stay apart:
@@ -15,8 +15,10 @@ import msgspec
 
 from loadgen import accounting, latency, rundir
 from loadgen.conclude import About, Ended, conclude
+from loadgen.config import RunConfig
 from loadgen.latency import Counts
 from loadgen.messages import Totals
+from loadgen.rundir import Interval
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 
@@ -31,11 +33,26 @@ class StoredRun(msgspec.Struct, frozen=True):
     path: Path
     about: About
     samples: list[Sample]
+    intervals: list[Interval]
     histograms: dict[str, Counts]
+    """The whole run's, by tag."""
 
     def summary(self) -> Summary:
         """Return the summary, made anew from the other files."""
         return conclude(self.about, self.samples, self.histograms)
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """All that can be told of a run, whatever became of its files."""
+
+    path: Path
+    about: About | None
+    """None where `run.json` cannot be read."""
+    summary: Summary
+    samples: list[Sample]
+    intervals: list[Interval]
+    missing: list[str]
+    """What could not be read, or had to be guessed; one line each."""
 
 
 def read(path: Path) -> StoredRun:
@@ -51,8 +68,87 @@ def read(path: Path) -> StoredRun:
         about = msgspec.convert(raw, About)
     except msgspec.ValidationError as error:
         raise StoredError(f"{path / rundir.RUN}: {error}") from None
-    return StoredRun(
-        path, about, rundir.read_samples(path), rundir.totals(rundir.read_intervals(path))
+    intervals = rundir.read_intervals(path)
+    return StoredRun(path, about, rundir.read_samples(path), intervals, rundir.totals(intervals))
+
+
+def salvage(path: Path) -> Salvaged:
+    """Read a run directory for a report, whatever became of its files.
+
+    Without a readable `run.json` the summary is the stored one; without that either, what the
+    samples tell of a load that nobody described.
+
+    Raises:
+        StoredError: when there is nothing of a run in it at all.
+    """
+    files = (rundir.RUN, rundir.SAMPLES, rundir.HISTOGRAMS)
+    if not any((path / name).exists() for name in (*files, rundir.SUMMARY)):
+        raise StoredError(f"{path} holds no run: none of {', '.join(files)} is there")
+    missing = damage(path)
+    try:
+        found = read(path)
+    except StoredError:
+        pass
+    else:
+        return Salvaged(path, found.about, found.summary(), found.samples, found.intervals, missing)
+    samples, intervals = rundir.read_samples(path), rundir.read_intervals(path)
+    summary = rundir.read_summary(path)
+    if summary is not None:
+        missing.append(
+            f"the summary is the stored one: without {rundir.RUN} it cannot be made anew"
+        )
+        return Salvaged(path, None, summary, samples, intervals, missing)
+    missing.append("what load was asked for is not known; its rate and duration are what was seen")
+    about = _guess(samples)
+    summary = conclude(about, samples, rundir.totals(intervals))
+    return Salvaged(path, None, summary, samples, intervals, missing)
+
+
+def damage(path: Path, label: str = "") -> list[str]:
+    """Return one line for each file of a run, `summary.json` apart, that is missing or cut off.
+
+    Args:
+        path: the run directory.
+        label: what to name it in the lines; nothing for the bare names of the files.
+    """
+    prefix = f"{label}/" if label else ""
+    lines = []
+    try:
+        msgspec.json.decode((path / rundir.RUN).read_bytes(), type=About)
+    except FileNotFoundError:
+        lines.append(f"{prefix}{rundir.RUN} is missing")
+    except OSError as error:
+        lines.append(f"{prefix}{rundir.RUN} cannot be read: {error.strerror}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        lines.append(f"{prefix}{rundir.RUN} is cut off or damaged ({error})")
+    for name in (rundir.SAMPLES, rundir.HISTOGRAMS):
+        try:
+            with (path / name).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - 1))
+                if size == 0:
+                    lines.append(f"{prefix}{name} is empty")
+                elif file.read(1) != b"\n":
+                    lines.append(f"{prefix}{name} is cut off in its last line")
+        except OSError:
+            lines.append(f"{prefix}{name} is missing")
+    return lines
+
+
+def _guess(samples: Sequence[Sample]) -> About:
+    """Return a `run.json` for samples that have lost theirs."""
+    generator = [item for item in samples if item.role == ROLE_GENERATOR]
+    seconds = max(generator[-1].t if generator else 0.0, 0.001)
+    due = accounting.totals_of(generator[-1].values).scheduled if generator else 0
+    return About(
+        version="unknown",
+        config=RunConfig(
+            targets=[], addresses=[], rate=max(1, due) / seconds, duration=seconds, max_in_flight=1
+        ),
+        environment={},
+        started_at="unknown",
+        sysctls={},
+        absent={},
     )
 
 

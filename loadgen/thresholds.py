@@ -4,12 +4,13 @@
 
 | metric | aggregations |
 |---|---|
-| scheduled, started, ok, failed, unfinished, dropped, or an outcome's name | count, rate, per_second |
+| scheduled, started, ok, failed, unfinished, dropped, lost, or an outcome's name | count, rate, per_second |
 | latency_connect, latency_first_byte, latency_total, lateness | avg, med, max, p(N) |
 | achieved, offered | value |
 | ROLE.METRIC, such as client.sockstat_TCP_tw | first, last, min, max, delta |
 
-`rate` is a share from 0 to 1: of the arrivals due for `dropped`, of the attempts for the others.
+`lost` is `failed` and `dropped` together: whom a user would have missed. `rate` is a share from 0 to
+1: of the arrivals due for `dropped` and `lost`, of the attempts for the others.
 `p(N)` takes 50, 90, 99 and 99.9, the percentiles that a summary keeps. Values of latencies are
 durations (`5ms`); all others plain numbers, or shares in per cent (`1%`).
 """
@@ -27,12 +28,12 @@ from loadgen.messages import Totals
 from loadgen.metrics import CATALOGUE
 from loadgen.outcome import Outcome
 from loadgen.sample import KERNEL_ROLES
-from loadgen.summary import Latency, Number, Summary, ThresholdResult, Verdict
+from loadgen.summary import Latency, Summary, ThresholdResult, Verdict
 from loadgen.units import parse_duration
 
 DEFAULT = "ok: count > 0"
 """The gate of a run that was given none: where nothing at all succeeded, the exit code says so."""
-COUNTS = ("scheduled", "started", "ok", "failed", "unfinished", "dropped")
+COUNTS = ("scheduled", "started", "ok", "failed", "unfinished", "dropped", "lost")
 LATENCIES = ("latency_connect", "latency_first_byte", "latency_total", "lateness")
 RATES = ("achieved", "offered")
 ROLES = KERNEL_ROLES
@@ -80,13 +81,9 @@ class Threshold:
 
         Only counts of what goes wrong can: they never fall.
         """
-        if self.metric == "ok" or self.metric not in {"failed", "dropped", *Outcome}:
+        if self.metric == "ok" or self.metric not in {"failed", "dropped", "lost", *Outcome}:
             return False
-        count = (
-            getattr(totals, self.metric)
-            if self.metric in COUNTS
-            else totals.outcomes.get(self.metric, 0)
-        )
+        count = _count(totals, self.metric)
         bounded = self.compare in {"<", "<=", "=="}
         settled = self.aggregation == "count" or (self.aggregation == "rate" and self.value == 0)
         return (
@@ -183,15 +180,20 @@ def _value(summary: Summary, metric: str, aggregation: str) -> float | None:
         role, _, name = metric.partition(".")
         found = summary.kernel.get(role, {}).get(name)
         return None if found is None else getattr(found, aggregation)
-    count: Number = (
-        getattr(summary, metric) if metric in COUNTS else summary.outcomes.get(metric, 0)
-    )
+    count = _count(summary, metric)
     if aggregation == "count":
         return count
     if aggregation == "per_second":
         return count / summary.elapsed if summary.elapsed else None
-    whole = summary.scheduled if metric == "dropped" else summary.started
+    whole = summary.scheduled if metric in {"dropped", "lost"} else summary.started
     return count / whole if whole else None
+
+
+def _count(counted: Summary | Totals, metric: str) -> int:
+    if metric == "lost":
+        return counted.failed + counted.dropped
+    found: int = getattr(counted, metric) if metric in COUNTS else counted.outcomes.get(metric, 0)
+    return found
 
 
 def _latency_value(summary: Summary, metric: str, aggregation: str) -> float | None:

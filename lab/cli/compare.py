@@ -14,26 +14,43 @@ from loadgen.cli.group import fail
 @click.argument("first", metavar="DIR_A")
 @click.argument("second", metavar="DIR_B")
 @click.option(
+    "--threshold",
+    multiple=True,
+    metavar="EXPR",
+    help="A gate: what DIR_B may cost, such as 'latency_total: p(99) <= +5% vs before'; "
+    "counts only when significant; exit 99 when it does not hold.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
     help="Also write the reports there.",
 )
-def command(first: str, second: str, out: Path | None) -> None:
+def command(first: str, second: str, threshold: tuple[str, ...], out: Path | None) -> None:
     """Compare any two stored runs or experiments; DIR_A stands for before.
 
     DIR:before and DIR:after name one arm of an experiment. Whatever differs besides the tuning,
     such as the kernel, the machine or the load, is listed first.
+
+    Exit code 99 when DIR_B is worse or a gate does not hold, 3 when nothing can be said, else 0.
     """
     from lab import report
-    from lab.cli.execute import EXIT_OF_VERDICT, show
+    from lab.cli.execute import show
+    from lab.cli.outcome import exit_code, refreshed_index
+    from lab.gates import parse_gate
     from lab.store import StoreError
+    from lab.verdict import REGRESSION
+    from loadgen.thresholds import ThresholdError
 
     try:
-        comparison = report.compare_across(first, second, out=out)
-    except StoreError as error:
+        gates = [parse_gate(expression) for expression in threshold]
+        comparison = report.compare_across(first, second, out=out, gates=gates)
+    except (StoreError, ThresholdError) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"cannot write {error.filename or out}: {error.strerror}")
     show(comparison)
     if out is not None:
         click.echo(f"report: {out / report.PAGE}")
-    sys.exit(int(EXIT_OF_VERDICT[comparison.verdict]))
+        refreshed_index(out)
+    sys.exit(int(exit_code(comparison, REGRESSION)))

@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 
 from lab import report
+from lab.cli.outcome import exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
 from lab.faults import check_faults, parse_fault
 from lab.gates import is_relative, parse_gate
 from lab.host.settings import HostSettings
 from lab.host.testbed import HostTuned
-from lab.records import Comparison, VerdictName
+from lab.records import Comparison
 from lab.report import terminal
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.netns import NetnsTestbed
@@ -25,15 +26,6 @@ from lab.tunings import load
 from loadgen.cli.group import Exit
 from loadgen.config import parse_mix
 from loadgen.thresholds import parse_threshold
-
-EXIT_OF_VERDICT: dict[VerdictName, Exit] = {
-    "prevents": Exit.PASS,
-    "reduces": Exit.PASS,
-    "no_effect": Exit.FAILED,
-    "worse": Exit.FAILED,
-    "inconclusive": Exit.INVALID,
-    "generator_limited": Exit.INVALID,
-}
 
 
 def build_plan(options: dict[str, Any], name: str) -> Plan:
@@ -135,6 +127,4 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     show(comparison)
     report.reports_index(out.parent)
     print(f"report: {out / report.PAGE}")
-    if not all(gate.passed for gate in comparison.gates):
-        return Exit.FAILED
-    return EXIT_OF_VERDICT[comparison.verdict]
+    return exit_code(comparison)

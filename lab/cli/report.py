@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -11,19 +12,45 @@ from loadgen.cli.group import fail
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
-def command(directory: Path) -> None:
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default=None,
+    metavar="FILE|-",
+    help="Write the samples of all trials there instead, one line a sample, one column a metric.",
+)
+@click.pass_context
+def command(ctx: click.Context, directory: Path, csv_file: str | None) -> None:
     """Rebuild every report of an experiment from its run directories.
 
     Works on an experiment that was interrupted, and on run directories that were cut off: the
-    report then says what is missing.
+    report then says what is missing. The exit code is that of the verdict and the gates, as with
+    lab run. For a single run it does what loadgen report does.
     """
     from lab import report
     from lab.cli.execute import show
-    from lab.store import StoreError
+    from lab.cli.outcome import exit_code, refreshed_index
+    from lab.store import StoreError, is_run
+    from loadgen.cli.report import command as of_one_run
+    from loadgen.report import table
+    from loadgen.thresholds import ThresholdError
 
+    if is_run(directory):
+        ctx.invoke(of_one_run, directory=directory, json_file=None, csv_file=csv_file, junit=None)
     try:
+        if csv_file:
+            with click.open_file(csv_file, "w", encoding="utf-8") as lines:
+                table.write(report.samples(directory), lines)
+            return
         comparison = report.write_all(directory)
-    except StoreError as error:
+    except (StoreError, ThresholdError) as error:
         fail(str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        fail(f"cannot write {error.filename or directory}: {error.strerror}")
     show(comparison)
     click.echo(f"report: {directory / report.PAGE}")
+    refreshed_index(directory)
+    sys.exit(int(exit_code(comparison)))

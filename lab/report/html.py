@@ -1,174 +1,163 @@
-"""The page: one offline `index.html` for a person who did not run the experiment.
+"""The page of a comparison: `index.html`, for a person who did not run the experiment.
 
-Everything is inside the one file: style, script, uPlot and the data. A content security policy
-forbids the page all network access and every script but its own two, named by their hashes, so
-that text from a tuning file or a host name stays text even if it were not escaped; it is.
+The kit is `loadgen.report.page`; what is a comparison's own is here and in `assets`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable
-from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from lab import text
-from lab.compare import flatten
 from lab.records import Comparison
-from lab.report import figures, view
-from lab.report.figures import ArmData, Figure, Plates
-from lab.report.series import tracks
-from lab.store import Stored, unread_metrics
+from lab.report import settings, view
+from lab.store import Stored, StoredTrial, unread_metrics
+from loadgen.report import rows
+from loadgen.report.page import PAGE, frame
+from loadgen.report.page.charts import plates
+from loadgen.report.page.figures import Course, Ink, middle
+from loadgen.report.page.series import tracks
 
-ASSETS: Final = Path(__file__).parent / "assets"
-
+_ASSETS: Final = Path(__file__).parent / "assets"
+INKS: Final[dict[str, Ink]] = {"before": "first", "after": "second"}
+"""The colour of each arm."""
 _TILES: Final = ("lost_share", "achieved_rate", "connect_p99", "connect_call_seconds")
+_PEERS: Final = ("comparison.json", "summary.md", "junit.xml", "experiment.json")
 
 
-def arm_data(stored: Stored) -> list[ArmData]:
+def environment() -> Environment:
+    """Return jinja's environment with the lab's templates, and the lab's way to write numbers."""
+    found = frame.environment(_ASSETS)
+    found.globals["text"] = text
+    found.globals["ink_of"] = INKS
+    return found
+
+
+def courses(stored: Stored) -> list[Course]:
     """Return what the charts draw of each arm: the trials that count, or else all there are."""
-    arms = []
-    for arm in stored.experiment.arms[:2]:
-        every = [trial for trial in stored.trials if trial.trial.arm == arm.name]
-        trials = stored.counted(arm.name) or every
+    found = []
+    for arm, ink in INKS.items():
+        every = [trial for trial in stored.trials if trial.trial.arm == arm]
+        trials = stored.counted(arm) or every
         summaries = [trial.summary for trial in trials]
-        arms.append(
-            ArmData(
-                name=arm.name,
-                tuning=arm.tuning,
+        shown = middle(summaries)
+        found.append(
+            Course(
+                name=arm,
+                ink=ink,
                 labels=[f"trial {trial.trial.number}" for trial in trials],
                 summaries=summaries,
                 tracks=[tracks(trial.samples()) for trial in trials],
                 intervals=[trial.latencies() for trial in trials],
-                shown=figures.middle_trial(summaries),
+                shown=shown,
+                events=_events(trials[shown]) if trials else [],
             )
         )
-    return arms
+    return found
 
 
-def _rounded(values: Iterable[float | None], *, positive: bool) -> list[float | None]:
-    """Return values with 4 significant digits; on a logarithmic axis nothing below zero."""
+def _events(trial: StoredTrial) -> list[tuple[float, str]]:
     return [
-        None if value is None or (positive and value <= 0) else float(f"{value:.4g}")
-        for value in values
+        (done.at, f"on purpose: {done.fault.partition(' at ')[0]}")
+        for done in trial.trial.faults
+        if done.at is not None
     ]
 
 
-def _payload(plates: Plates) -> Markup:
-    """Return the charts' data as JSON that is safe inside a script element."""
-    drawn = [
-        {
-            "id": figure.id,
-            "axis": figure.axis,
-            "log": figure.log,
-            "steps": figure.steps,
-            "quantity": figure.quantity,
-            "x": figure.x,
-            "lines": [
-                {
-                    "arm": line.arm,
-                    "dash": line.dash,
-                    "values": _rounded(line.values, positive=figure.log),
-                    "low": _rounded(line.low, positive=figure.log),
-                    "high": _rounded(line.high, positive=figure.log),
-                }
-                for line in figure.lines
-            ],
-        }
-        for figure in (*plates.time, *plates.percentile)
-    ]
-    marks = [{"key": mark.key, "t": mark.t, "arm": mark.arm} for mark in plates.markers]
-    raw = msgspec.json.encode({"figures": drawn, "markers": marks}).decode()
-    for sign in "<>&\u2028\u2029":
-        raw = raw.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(raw)  # noqa: S704 - every sign that HTML could act on was just replaced
+def _about(drawn: list[Course]) -> str:
+    """Return which trials the lines are."""
+    told = ["Both arms on one time axis." if len(drawn) > 1 else ""]
+    several = False
+    for course in drawn:
+        if course.labels:
+            others = len(course.labels) - 1
+            several = several or others > 0
+            middle_of = f", the middle one of {others + 1} by connections lost" if others else ""
+            told.append(f"The line “{course.name}” is {course.labels[course.shown]}{middle_of}.")
+    told.append("The shaded band is the range of all trials." if several else "")
+    return " ".join(filter(None, told))
 
 
-def _figure_context(figure: Figure) -> dict[str, Any]:
-    header, rows = figures.table(figure)
-    return {"figure": figure, "header": header, "rows": rows}
+def _links(stored: Stored, directory: Path) -> dict[str, str]:
+    """Return where the page can link to for each trial: its own page, or else its folder."""
+    links = {}
+    for trial in stored.trials:
+        place = trial.trial.directory
+        if (directory / place / PAGE).is_file():
+            links[place] = f"{place}/{PAGE}"
+        elif (directory / place).is_dir():
+            links[place] = f"{place}/"
+    return links
 
 
-def _digest(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def render(stored: Stored, comparison: Comparison, directory: Path | None = None) -> str:
+    """Return the page as HTML.
 
-
-@cache
-def environment() -> Environment:
-    """Return jinja's environment: every value is escaped unless it is our own markup."""
-    return Environment(
-        loader=FileSystemLoader(ASSETS),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-@cache
-def asset(name: str) -> Markup:
-    """Return one of our own files, to stand in the page as it is."""
-    return Markup((ASSETS / name).read_text(encoding="utf-8"))  # noqa: S704 - our own files
-
-
-def render(stored: Stored, comparison: Comparison) -> str:
-    """Return the page as HTML."""
-    arms = arm_data(stored)
+    Args:
+        stored: what was compared, with its samples.
+        comparison: what came of it.
+        directory: where the page will lie, to link to what lies beside it; None for the
+            experiment's own.
+    """
+    place = directory or stored.directory
+    drawn = courses(stored)
     unread = {k: v for trial in stored.trials for k, v in unread_metrics(trial.run).items()}
-    plates = figures.plates(arms, unread)
     experiment = stored.experiment
     tone, sign, words = view.LABELS[comparison.verdict]
-    rows = view.metric_rows(comparison)
-    # The MIT licence asks to go with every copy, and each page is one.
-    licence = Markup("/*!\n{}*/\n").format(asset("uPlot.LICENSE"))
-    scripts = {
-        "uPlot": licence + asset("uPlot.iife.min.js"),
-        "page": asset("page.js"),
-    }
-    sysctls = view.sysctl_rows(experiment)
+    metrics = view.metric_rows(comparison)
+    sysctls = settings.sysctl_rows(experiment)
+    links = _links(stored, place)
+    kept = {course.name: _kept(stored, course, place) for course in drawn}
+    used: dict[str, Any] = next(
+        (summary.config for arm in comparison.arms for summary in arm.trials), {}
+    )
     return (
         environment()
-        .get_template("page.html.j2")
+        .get_template("comparison.html.j2")
         .render(
             comparison=comparison,
             experiment=experiment,
+            title=view.title(comparison),
             tone=tone,
             sign=sign,
             words=words,
             facts=view.facts(experiment, comparison),
-            tiles=[row for row in rows if row["name"] in _TILES],
-            metrics=rows,
+            tiles=[row for row in metrics if row["name"] in _TILES],
+            metrics=metrics,
             confidence=view.confidence(comparison),
             decidable=view.decidable(comparison),
-            broken=view.broken(comparison),
-            time_figures=[_figure_context(figure) for figure in plates.time],
-            percentile_figures=[_figure_context(figure) for figure in plates.percentile],
-            markers=plates.markers,
-            absent=plates.absent,
-            shown=[
-                (arm.name, arm.labels[arm.shown], len(arm.labels)) for arm in arms if arm.labels
-            ],
+            broken=view.broken(comparison, drawn),
+            link=lambda arm, kept_row: kept.get(arm, {}).get(kept_row["file"], ""),
+            about=_about(drawn),
             changed=[row for row in sysctls if row["changed"] or row["asked"]],
             unchanged=[row for row in sysctls if not (row["changed"] or row["asked"])],
-            skipped=view.skipped(experiment),
+            skipped=settings.skipped(experiment),
             predictions=view.prediction_rows(comparison),
             warnings=view.warnings(comparison),
             trials=view.trial_rows(stored),
-            config=flatten(experiment.config),
-            environment=flatten(experiment.environment),
+            links=links,
+            config=rows.circumstances(experiment.config),
+            used=rows.circumstances(used),
+            surroundings=rows.circumstances(experiment.environment),
             unread=unread,
-            text=text,
             zip_longest=zip_longest,
-            style=asset("uPlot.min.css") + asset("page.css"),
-            scripts=scripts,
-            policy=" ".join(f"'{_digest(str(script))}'" for script in scripts.values()),
-            payload=_payload(plates),
+            peers=[name for name in _PEERS if name in _PEERS[:3] or (place / name).is_file()],
+            **frame.drawing(plates(drawn, unread)),
         )
     )
+
+
+def _kept(stored: Stored, course: Course, directory: Path) -> dict[str, str]:
+    """Return where the snapshots of an arm's shown trial lie, by their names in its directory."""
+    if course.summary is None:
+        return {}
+    trial = next(one for one in stored.trials if one.summary is course.summary)
+    place = trial.trial.directory
+    return {
+        note.file: f"{place}/{note.file}"
+        for note in course.summary.snapshots
+        if (directory / place / note.file).is_file()
+    }

@@ -8,14 +8,20 @@ import msgspec
 
 from lab import text
 from lab.records import VerdictName
-from lab.report.html import asset, environment
+from lab.report.html import environment
 from lab.report.view import LABELS
+from loadgen.report.page import PAGE
+from loadgen.report.page.frame import style
+
+
+class _Arm(msgspec.Struct):
+    tuning: str
 
 
 class _Comparison(msgspec.Struct):
     """As much of a `comparison.json` as the list shows."""
 
-    name: str
+    arms: list[_Arm]
     verdict: VerdictName
     sentence: str
 
@@ -26,7 +32,7 @@ class _Experiment(msgspec.Struct):
 
 def _entry(folder: Path) -> dict[str, str]:
     """Return one line of the list; a damaged experiment is listed as such."""
-    entry = {"folder": folder.name, "name": folder.name, "started_at": "", "when": ""}
+    entry = {"folder": folder.name, "title": folder.name, "started_at": "", "when": ""}
     try:
         raw = (folder / "experiment.json").read_bytes()
         entry["started_at"] = msgspec.json.decode(raw, type=_Experiment).started_at
@@ -45,7 +51,7 @@ def _entry(folder: Path) -> dict[str, str]:
         }
     tone, sign, words = LABELS[found.verdict]
     return entry | {
-        "name": found.name,
+        "title": " against ".join(arm.tuning for arm in reversed(found.arms)),
         "tone": tone,
         "sign": sign,
         "words": words,
@@ -55,11 +61,11 @@ def _entry(folder: Path) -> dict[str, str]:
 
 def render(parent: Path) -> str:
     """Return the list of the experiments under `parent` as HTML."""
-    folders = [path.parent for path in parent.glob("*/index.html")]
+    folders = [path.parent for path in parent.glob(f"*/{PAGE}")]
     entries = sorted(
         (_entry(folder) for folder in folders),
         key=lambda entry: (entry["started_at"], entry["folder"]),
         reverse=True,
     )
     template = environment().get_template("index.html.j2")
-    return template.render(entries=entries, style=asset("page.css"))
+    return template.render(entries=entries, style=style(), policy="", payload="", scripts=[])

@@ -8,22 +8,50 @@ import msgspec
 
 from lab.claims.records import CLAIMS_SCHEMA, Claims
 from lab.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
+from loadgen.conclude import About
 from loadgen.sample import Sample
-from loadgen.summary import SCHEMA, Summary, encode
+from loadgen.snapshots import SCHEMA as SNAPSHOT_SCHEMA
+from loadgen.snapshots import Kept
+from loadgen.summary import SCHEMA, Summary
 
 SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
+    "about.schema.json": (About, "churnlab.about/1"),
     "claims.schema.json": (Claims, CLAIMS_SCHEMA),
     "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
     "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
     "run.schema.json": (Summary, SCHEMA),
     "sample.schema.json": (Sample, "one line of samples.jsonl"),
+    "snapshot.schema.json": (Kept, SNAPSHOT_SCHEMA),
 }
 """Published under docs/schema: file, record and title."""
+_WIDTH: Final = 110
+"""Columns within which an object stays on one line."""
 
 
 def render(comparison: Comparison) -> str:
-    """Return the comparison as indented JSON."""
-    return encode(comparison).decode()
+    """Return the comparison as JSON, indented but for what fits on a line.
+
+    A comparison repeats every kernel metric of every trial. Written one number a line that is
+    fifteen thousand lines, in which nobody finds anything.
+    """
+    return _pretty(msgspec.to_builtins(comparison), "") + "\n"
+
+
+def _pretty(value: Any, indent: str) -> str:
+    flat = msgspec.json.encode(value).decode()
+    if not isinstance(value, dict | list) or len(flat) + len(indent) <= _WIDTH:
+        return flat
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        items = [
+            f"{msgspec.json.encode(k).decode()}: {_pretty(v, deeper)}" for k, v in value.items()
+        ]
+        ends = "{}"
+    else:
+        items = [_pretty(item, deeper) for item in value]
+        ends = "[]"
+    inside = f",\n{deeper}".join(items)
+    return f"{ends[0]}\n{deeper}{inside}\n{indent}{ends[1]}"
 
 
 def schema(name: str) -> dict[str, Any]:

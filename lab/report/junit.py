@@ -2,60 +2,52 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from collections.abc import Set as AbstractSet
 from xml.etree import ElementTree as ET
 
 from lab.records import Comparison, VerdictName
-
-_FAILS: Final[frozenset[VerdictName]] = frozenset({"worse"})
-_UNMEASURED: Final[frozenset[VerdictName]] = frozenset({"inconclusive", "generator_limited"})
-_FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 does not allow, not even escaped."""
+from lab.verdict import FAILS, UNMEASURED
+from loadgen.report.junit import clean
 
 
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("\ufffd", text)
-
-
-def render(comparison: Comparison) -> str:
+def render(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> str:
     """Return the JUnit XML.
 
-    The verdict's testcase fails for `worse`, is an error where nothing was measured
-    (`generator_limited`, `inconclusive`) and passes else: whether `no_effect` is good news depends
-    on what was asked, and a gate can ask it.
+    The verdict's testcase agrees with the exit code: it fails for the verdicts in `fails`, and is
+    an error where nothing was measured (`generator_limited`, `inconclusive`).
     """
     failures = sum(1 for gate in comparison.gates if not gate.passed)
-    failures += comparison.verdict in _FAILS
-    errors = int(comparison.verdict in _UNMEASURED)
+    failures += comparison.verdict in fails
+    errors = int(comparison.verdict in UNMEASURED)
     suite = ET.Element(
         "testsuite",
-        name=_clean(f"churnlab {comparison.name}"),
+        name=clean(f"churnlab {comparison.name}"),
         tests=str(len(comparison.gates) + 1),
         failures=str(failures),
         errors=str(errors),
         skipped="0",
+        time=f"{sum(run.elapsed for arm in comparison.arms for run in arm.trials):.3f}",
     )
     properties = ET.SubElement(suite, "properties")
     for arm in comparison.arms:
-        ET.SubElement(properties, "property", name=arm.name, value=_clean(arm.tuning))
+        ET.SubElement(properties, "property", name=arm.name, value=clean(arm.tuning))
     ET.SubElement(properties, "property", name="verdict", value=comparison.verdict)
     case = ET.SubElement(suite, "testcase", classname="churnlab.verdict", name="verdict")
-    if comparison.verdict in _FAILS | _UNMEASURED:
-        kind = "failure" if comparison.verdict in _FAILS else "error"
-        ET.SubElement(case, kind, type=comparison.verdict, message=_clean(comparison.sentence))
-    ET.SubElement(case, "system-out").text = _clean(
+    if comparison.verdict in fails | UNMEASURED:
+        kind = "failure" if comparison.verdict in fails else "error"
+        ET.SubElement(case, kind, type=comparison.verdict, message=clean(comparison.sentence))
+    ET.SubElement(case, "system-out").text = clean(
         "\n".join([comparison.sentence, *comparison.missing, *comparison.warnings])
     )
     for gate in comparison.gates:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=f"churnlab.gate.{_clean(gate.arm)}",
-            name=_clean(gate.expression),
+            classname=f"churnlab.gate.{clean(gate.arm)}",
+            name=clean(gate.expression),
         )
         if not gate.passed:
-            ET.SubElement(case, "failure", type="gate", message=_clean(gate.value))
+            ET.SubElement(case, "failure", type="gate", message=clean(gate.value))
     suites = ET.Element("testsuites")
     suites.append(suite)
     ET.indent(suites)

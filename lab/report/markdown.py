@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lab import text
-from lab.compare import flatten, ranked_causes
 from lab.records import Comparison, Experiment
-from lab.report.view import FAULTS, LABELS, metric_rows, prediction_rows
+from lab.report.view import LABELS, facts, metric_rows, prediction_rows, reasons, title
 
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")
 _MOST: Final = 12
@@ -48,18 +46,6 @@ def _metrics(comparison: Comparison) -> list[str]:
     return lines
 
 
-def _causes(comparison: Comparison) -> list[str]:
-    lines = []
-    for arm in comparison.arms:
-        for cause, connections, times in ranked_causes(arm.trials):
-            lines.append(
-                f"{arm.name}: {cause.title} ({FAULTS[cause.fault]}; {text.count(connections)} "
-                f"connections in {times} of {text.plural(len(arm.trials), 'trial')}). "
-                f"What helps: {cause.remedy}"
-            )
-    return lines
-
-
 def _predictions(comparison: Comparison) -> list[str]:
     rows = prediction_rows(comparison)
     if not rows:
@@ -78,25 +64,13 @@ def _predictions(comparison: Comparison) -> list[str]:
 def render(experiment: Experiment, comparison: Comparison) -> str:
     """Return the Markdown."""
     _, sign, words = LABELS[comparison.verdict]
-    config = flatten(experiment.config)
-    told = [
-        f"{label} {config[key]}{unit}"
-        for key, label, unit in (
-            ("rate", "rate", "/s"), ("duration", "duration", " s"), ("close", "closed by", ""),
-        )
-        if key in config
-    ]  # fmt: skip
-    kernel = flatten(experiment.environment).get("kernel")
-    told += [f"kernel {kernel}"] if kernel else []
-    told.append(f"testbed {experiment.testbed}")
-    sizes = " + ".join(str(len(arm.trials)) for arm in comparison.arms)
-    told.append(f"{sizes} trials")
+    told = ", ".join(f"{name.lower()} {value}" for name, value in facts(experiment, comparison))
     gates = [
         f"{'pass' if gate.passed else 'FAIL'}: {gate.arm}: {gate.expression} ({gate.value})"
         for gate in comparison.gates
     ]
     lines = [
-        f"## {sign} {words}: {escape(comparison.name)}",
+        f"## {sign} {words}: {escape(title(comparison))}",
         "",
         f"{escape(comparison.sentence)}",
         "",
@@ -107,9 +81,10 @@ def render(experiment: Experiment, comparison: Comparison) -> str:
         *_metrics(comparison),
         "",
         "Medians over trials with their confidence intervals; \\~ is no detectable change. "
-        f"{escape(', '.join(told))}.",
+        f"{escape(comparison.name)}: {escape(told)}.",
         "",
-        *_list("What broke", _causes(comparison)),
+        *_list("What broke", reasons(comparison)),
+        *_list("Faults on purpose", comparison.faults),
         *_predictions(comparison),
         *_list("Warnings", comparison.warnings),
         *_list("Run again", comparison.repetitions),

@@ -10,10 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lab import text
-from lab.compare import ranked_causes
 from lab.records import Comparison
-from lab.report.view import FAULTS, LABELS, metric_rows, prediction_rows
+from lab.report.view import LABELS, metric_rows, prediction_rows, reasons
 
 _STYLES: Final = {"good": "green", "bad": "red", "warn": "yellow", "calm": "cyan"}
 _JUDGED: Final = {"better": "green", "worse": "red", "": ""}
@@ -67,12 +65,6 @@ def renderable(comparison: Comparison) -> RenderableType:
     """Return the comparison for rich to print. Text from outside is never read as markup."""
     tone, sign, words = LABELS[comparison.verdict]
     style = _STYLES[tone]
-    causes = [
-        f"{arm.name}: {cause.title} ({FAULTS[cause.fault]}, {text.count(connections)} connections "
-        f"in {times} of {text.plural(len(arm.trials), 'trial')}). What helps: {cause.remedy}"
-        for arm in comparison.arms
-        for cause, connections, times in ranked_causes(arm.trials)
-    ]
     gates = [
         f"{'pass' if gate.passed else 'FAIL'}  {gate.arm}  {gate.expression}  ({gate.value})"
         for gate in comparison.gates
@@ -83,7 +75,8 @@ def renderable(comparison: Comparison) -> RenderableType:
         _table(comparison),
         *_lines("Out of scope here", comparison.skipped, "yellow"),
         *_lines("Gates", gates, ""),
-        *_lines("What broke", causes, ""),
+        *_lines("What broke", reasons(comparison), ""),
+        *_lines("Faults on purpose", comparison.faults, ""),
         *_predictions(comparison),
         *_lines("Warnings", comparison.warnings, "yellow"),
         *_lines("Run again", comparison.repetitions, "yellow"),

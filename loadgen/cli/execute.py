@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import trio
 
+from loadgen import stored
 from loadgen import summary as records
 from loadgen.cli.group import Exit, fail
 from loadgen.config import RunConfig, parse_mix
@@ -18,7 +20,7 @@ from loadgen.coordinator import Coordinator, RunError
 from loadgen.library_client import unsupported
 from loadgen.live import Live
 from loadgen.namespace import NamespaceError, open_namespace
-from loadgen.report import junit, text
+from loadgen.report import junit, page, text
 from loadgen.resolve import (
     addresses_of,
     check_sources,
@@ -175,6 +177,10 @@ def execute(options: dict[str, Any]) -> Exit:
         Path(options["json_file"]).write_bytes(records.encode(summary))
     if options["junit"]:
         options["junit"].write_bytes(junit.render(summary))
+    try:
+        page.write(stored.salvage(out))
+    except OSError as error:
+        click.echo(f"warning: no page: cannot write {out}: {error.strerror}", err=True)
     return exit_code(summary)
 
 

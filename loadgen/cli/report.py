@@ -1,4 +1,4 @@
-"""`loadgen report`: rebuild the summary of a run directory, a truncated one too."""
+"""`loadgen report`: rebuild the summary and the page of a run directory, a truncated one too."""
 
 from __future__ import annotations
 
@@ -20,24 +20,57 @@ from loadgen.cli.group import fail
     metavar="FILE|-",
     help="Also write the summary there.",
 )
-def command(directory: Path, json_file: str | None) -> None:
-    """Rebuild summary.json from the run's other files, and print it.
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default=None,
+    metavar="FILE|-",
+    help="Also write the samples there, one line a sample, one column a metric.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Also write the gates there as JUnit XML.",
+)
+def command(
+    directory: Path, json_file: str | None, csv_file: str | None, junit: Path | None
+) -> None:
+    """Rebuild summary.json and index.html from the run's other files, and print the summary.
 
-    Works on a run that was killed, too: the summary then covers what was recorded, and says so.
+    Works on a run that was killed or whose files were cut off, too: the summary then covers what
+    was recorded, and says what is missing.
     """
     from loadgen import rundir, stored, summary
     from loadgen.cli.execute import exit_code
-    from loadgen.report import text
+    from loadgen.report import junit as junit_xml
+    from loadgen.report import page, table, text
 
+    if json_file == csv_file == "-":
+        fail("--json - and --csv - both want stdout; give one of them a file")
     try:
-        rebuilt = stored.read(directory).summary()
+        found = stored.salvage(directory)
     except stored.StoredError as error:
         fail(str(error))
-    rundir.write_summary(directory, rebuilt)
-    sys.stderr.write(text.render(rebuilt, directory))
-    if json_file == "-":
-        sys.stdout.buffer.write(summary.encode(rebuilt))
-        sys.stdout.flush()
-    elif json_file:
-        Path(json_file).write_bytes(summary.encode(rebuilt))
-    sys.exit(int(exit_code(rebuilt)))
+    try:
+        if found.about is not None:
+            rundir.write_summary(directory, found.summary)
+        written = page.write(found)
+        sys.stderr.write(text.render(found.summary, written))
+        for line in found.missing:
+            click.echo(f"  missing: {line}", err=True)
+        if json_file:
+            with click.open_file(json_file, "wb") as out:
+                out.write(summary.encode(found.summary))
+        if csv_file:
+            with click.open_file(csv_file, "w", encoding="utf-8") as lines:
+                table.write([({}, found.samples)], lines)
+        if junit:
+            junit.write_bytes(junit_xml.render(found.summary))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        fail(f"cannot write {error.filename or directory}: {error.strerror}")
+    sys.exit(int(exit_code(found.summary)))

@@ -5,16 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadgen.config import CLOSE_MODES
+from loadgen.report.rows import FAULTS
 from loadgen.summary import Latency, Summary
 from loadgen.units import format_duration
-
-_FAULTS = {
-    "generator": "the generator",
-    "client_host": "the client's host",
-    "network": "the network",
-    "server_host": "the server's host",
-    "server": "the server",
-}
 
 
 def render(summary: Summary, out: Path | None = None) -> str:
@@ -24,7 +17,7 @@ def render(summary: Summary, out: Path | None = None) -> str:
         when = "" if cause.first_at is None else f", from {cause.first_at:.2f} s on"
         lines += [
             "",
-            f"  {cause.title}: {_number(cause.connections)} ({_FAULTS[cause.fault]}{when})",
+            f"  {cause.title}: {_number(cause.connections)} ({FAULTS[cause.fault]}{when})",
             *(f"    · {item.text}" for item in cause.evidence),
             f"    → {cause.remedy}",
         ]

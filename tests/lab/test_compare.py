@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +13,10 @@ from lab.compare import (
     Metric,
     compare,
     compare_metric,
-    differences,
-    flatten,
-    ranked_causes,
 )
+from lab.differences import Circumstances, differences
 from lab.stats import ALPHA, trials_for_test
+from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary, ThresholdResult, Verdict
 from tests.lab.synthetic import Plan, write_run
 
@@ -120,20 +120,51 @@ def test_causes_are_ranked_over_trials(lost: Summary) -> None:
     assert (connections, times) == (2 * cause.connections, 2)
 
 
-def test_flatten_writes_what_people_read() -> None:
-    nested = {"a": {"b": 5.0, "c": None}, "d": ["x", 2], "e": 0.5}
-    assert flatten(nested) == {"a.b": "5", "a.c": "not set", "d": "x, 2", "e": "0.5"}
-
-
 def test_differences_tell_load_from_circumstances() -> None:
-    before = {"rate": 100, "seed": 1, "workers": 1}, {"kernel": "6.1", "cpus": 2}
-    after = {"rate": 200, "seed": 2, "workers": 2}, {"kernel": "6.18", "cpus": 2}
+    before = Circumstances(
+        config={"rate": 100.0, "seed": 1, "workers": 1}, environment={"kernel": "6.1", "cpus": 2}
+    )
+    after = Circumstances(
+        config={"rate": 200.5, "seed": 2, "workers": 2}, environment={"kernel": "6.18", "cpus": 2}
+    )
     found = [(d.name, d.load, d.text) for d in differences(before, after)]
     assert found == [
-        ("rate", True, "rate: 100 before, 200 after"),
+        ("rate", True, "rate: 100 before, 200.5 after"),
         ("workers", False, "workers: 1 before, 2 after"),
         ("kernel", False, "kernel: 6.1 before, 6.18 after"),
     ]
+
+
+def test_differences_of_two_experiments_are_told_in_full() -> None:
+    """Settings that no tuning sets, the lab's options, the place, and that arms took no turns."""
+
+    def told(**changes: Any) -> Circumstances:
+        fields: dict[str, Any] = {
+            "config": {"targets": ["198.18.0.2:11211"]},
+            "lab": {"servers": 1, "memcached_threads": 4, "faults": []},
+            "sysctls": {"client net.ipv4.tcp_fin_timeout": "60"},
+            "environment": {},
+            "experiment": "a",
+            "testbed": "netns",
+        }
+        return Circumstances(**{**fields, **changes})
+
+    assert differences(told(), told()) == []
+    other = told(
+        config={"targets": ["198.18.0.2:11211", "198.18.0.3:11211"]},
+        lab={"servers": 2, "memcached_threads": 8, "faults": ["kill server-1 at 2s"]},
+        sysctls={"client net.ipv4.tcp_fin_timeout": "30"},
+        experiment="b",
+        testbed="docker",
+    )
+    found = {d.name: d.load for d in differences(told(), other)}
+    assert found == {
+        "targets": False, "number of targets": True, "servers": True, "faults": True,
+        "memcached_threads": False, "client net.ipv4.tcp_fin_timeout": False, "testbed": False,
+        "time (the arms did not take turns)": False,
+    }  # fmt: skip
+    single = told(lab=None, experiment="b")
+    assert [d.name for d in differences(told(), single)] == ["time (the arms did not take turns)"]
 
 
 def bursty(dice: random.Random) -> int:
@@ -187,7 +218,7 @@ def test_a_real_difference_is_found(clean: Summary) -> None:
 
 def test_pure_modules_import_no_shell() -> None:
     """The statistics and the verdict know of no file, socket or clock."""
-    for name in ("stats", "verdict", "compare", "gates", "text"):
+    for name in ("stats", "verdict", "compare", "gates", "differences", "text"):
         source = Path("lab", f"{name}.py").read_text()
         for module in ("pathlib", "socket", "time", "trio", "os", "subprocess"):
             assert f"import {module}\n" not in source

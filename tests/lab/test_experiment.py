@@ -81,7 +81,7 @@ def test_a_tuning_that_prevents_exhaustion_is_seen_to(
             assert (trial.summary.ok, trial.summary.failed) == (450, 0)
             assert trial.trial.sysctls["client"]["net.ipv4.tcp_tw_reuse"] == "1"
     again = _lab("report", "report", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode == 3, again.stderr  # inconclusive: far too few trials
     rebuilt = json.loads((tmp_path / "report/comparison.json").read_text())
     assert rebuilt == comparison
 
@@ -129,7 +129,7 @@ def test_an_interrupted_experiment_keeps_what_it_measured(
     assert "lab report report" in said.splitlines()[-1]
     assert "Traceback" not in said
     again = _lab("report", "report", cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode == 3, again.stderr  # inconclusive: far too few trials
     summary = next(tmp_path.glob("report/trials/*/summary.json"))
     assert decode(summary.read_bytes()).unaccounted() == 0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.verdict import NOTHING_FAILED, ArmFacts, Loss, judge, typical
+from lab.verdict import NOTHING_FAILED, ArmFacts, Loss, judge
 
 
 def arm(
@@ -116,11 +116,26 @@ def test_other_differences_come_first_and_a_different_load_settles_nothing() -> 
     name, sentence = judge(*pair, differences=("kernel",))
     assert name == "prevents"
     assert sentence.startswith("Not the tuning alone: kernel")
-    name, sentence = judge(*pair, differences=("rate",), same_load=False)
+    assert "kernel differs too, and may be the reason" in sentence
+    name, sentence = judge(*pair, differences=("rate", "kernel"), load=("rate",))
     assert name == "inconclusive"
-    assert "rate" in sentence
+    assert sentence.startswith("The load was not the same (rate differs)")
+    many = tuple(f"thing {number}" for number in range(9))
+    _, sentence = judge(*pair, differences=many)
+    assert "thing 3 and 5 other things differ too" in sentence
 
 
-def test_typical_is_a_real_trial() -> None:
-    losses = arm("a", [10, 40, 20, 30]).losses
-    assert typical(losses).lost == 20
+def test_numbers_are_the_medians_of_the_table() -> None:
+    _, sentence = judge(arm("a", [600, 610, 620, 640]), arm("b", CLEAN[:4]))
+    assert "615 of 1,000 connections (61.5%) could not be started" in sentence
+
+
+@pytest.mark.parametrize("spoiled", [(6, 0), (0, 6)])
+def test_a_minority_that_the_generator_let_pass_is_a_selection(spoiled: tuple[int, int]) -> None:
+    """Of eleven runs of an arm six were spoiled: what the other five show is no finding."""
+    pair = arm("a", [600] * 5, limited=spoiled[0]), arm("b", CLEAN, limited=spoiled[1])
+    name, sentence = judge(*pair)
+    assert name == "generator_limited"
+    assert "it spoiled 6 of the 11 runs" in sentence
+    half = arm("a", [600] * 5, limited=5), arm("b", CLEAN)
+    assert judge(*half)[0] == "prevents"

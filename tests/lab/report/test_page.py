@@ -18,7 +18,7 @@ import pytest
 from lab import report
 from lab.records import Comparison
 from lab.report.html import render
-from lab.report.view import sysctl_rows
+from lab.report.settings import sysctl_rows
 from lab.store import load
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment
 
@@ -217,19 +217,19 @@ def opened(browser: Browser, directory: Path) -> Iterator[Opener]:
 
 
 def inked(page: Page, chart: str) -> dict[str, int]:
-    """How many pixels of a chart's canvas have the colour of each arm."""
+    """How many pixels of a chart's canvas have the colour of each course."""
     count: dict[str, int] = page.evaluate(
         """(id) => {
             const canvas = document.querySelector(`#${id} canvas`);
             const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
             const style = getComputedStyle(document.documentElement);
-            const count = { before: 0, after: 0 };
-            for (const arm of ["before", "after"]) {
-                const hex = style.getPropertyValue(`--${arm}`).trim();
+            const count = { first: 0, second: 0 };
+            for (const ink of ["first", "second"]) {
+                const hex = style.getPropertyValue(`--${ink}`).trim();
                 const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
                 for (let i = 0; i < data.length; i += 4) {
                     const near = Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 12;
-                    if (near && data[i + 3] > 250) count[arm] += 1;
+                    if (near && data[i + 3] > 250) count[ink] += 1;
                 }
             }
             return count;
@@ -256,9 +256,9 @@ class TestInBrowser:
         page = opened(scheme=scheme)
         for chart in CHARTS:
             ink = inked(page, chart)
-            assert ink["after"] > 50, chart
+            assert ink["second"] > 50, chart
             # In the chart of TIME_WAIT and ports the lines of both arms may cover each other.
-            assert ink["before"] > 20, chart
+            assert ink["first"] > 20, chart
 
     @pytest.mark.parametrize("width", [390, 1280])
     @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -326,7 +326,7 @@ class TestInBrowser:
         page.emulate_media(media="print")
         page.set_viewport_size({"width": 703, "height": 900})  # A4 inside margins of 12 mm
         assert page.evaluate("document.documentElement.scrollWidth") == 703
-        assert inked(page, "throughput")["before"] > 20
+        assert inked(page, "throughput")["first"] > 20
         assert (
             page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         )

@@ -71,7 +71,7 @@ def test_junit_is_read_by_junitparser(comparison: Comparison) -> None:
 @pytest.mark.parametrize(
     ("verdict", "failures", "errors"),
     [
-        ("prevents", 1, 0), ("reduces", 1, 0), ("no_effect", 1, 0), ("worse", 2, 0),
+        ("prevents", 1, 0), ("reduces", 1, 0), ("no_effect", 2, 0), ("worse", 2, 0),
         ("inconclusive", 1, 1), ("generator_limited", 1, 1),
     ],
 )  # fmt: skip
@@ -97,7 +97,9 @@ def test_markdown_says_the_verdict_first_and_fits_a_comment(
 
 
 def test_markdown_escapes_what_it_is_given(directory: Path, comparison: Comparison) -> None:
-    hostile = msgspec.structs.replace(comparison, name="a|b\n# c <b> @all", missing=[HOSTILE])
+    name = "a|b\n# c <b> @all"
+    arms = [msgspec.structs.replace(arm, tuning=name) for arm in comparison.arms]
+    hostile = msgspec.structs.replace(comparison, name=name, arms=arms, missing=[HOSTILE])
     text = markdown.render(load(directory).experiment, hostile)
     assert r"a\|b \# c \<b\> \@all" in text.splitlines()[0]
     assert "<img" not in text.replace(r"\<img", "")

@@ -2,7 +2,7 @@
 // Draws the charts from the data in the page. The tables hold the same numbers, so that nothing is
 // lost where this does not run.
 (() => {
-  const { figures, markers } = JSON.parse(document.getElementById("data").textContent);
+  const { figures, markers, end } = JSON.parse(document.getElementById("data").textContent);
   const DASHES = [[], [7, 4], [2, 3], [10, 3, 2, 3], [4, 2], [1, 2]];
   const PRINT_WIDTH = 340; // CSS pixels: half of an A4 or Letter page inside its margins
   const root = document.documentElement;
@@ -63,7 +63,7 @@
       row = x - last < 2 * radius ? row + 1 : 0;
       last = x;
       const y = bbox.top + radius + row * 2.2 * radius;
-      ctx.strokeStyle = ctx.fillStyle = colour(mark.arm);
+      ctx.strokeStyle = ctx.fillStyle = colour(mark.ink);
       ctx.lineWidth = scale;
       ctx.setLineDash([3 * scale, 3 * scale]);
       ctx.beginPath();
@@ -76,7 +76,7 @@
       ctx.arc(x, y, radius, 0, 2 * Math.PI);
       ctx.fill();
       ctx.stroke();
-      ctx.fillStyle = colour(mark.arm);
+      ctx.fillStyle = colour(mark.ink);
       ctx.fillText(mark.key, x, y + 0.5 * scale);
     }
     ctx.restore();
@@ -92,15 +92,15 @@
     const places = [];
     const paths = figure.steps ? uPlot.paths.stepped({ align: -1 }) : undefined;
     for (const line of figure.lines) {
-      const ink = colour(line.arm);
+      const ink = colour(line.ink);
       places.push(series.length);
       data.push(line.values);
       series.push({
         stroke: ink,
-        width: line.arm === "limit" ? 1.25 : 2,
+        width: line.ink === "limit" ? 1.25 : 2,
         dash: DASHES[line.dash % DASHES.length],
-        points: { show: figure.x.length < 3 },
-        spanGaps: figure.axis === "percentile",
+        points: { show: figure.x.length < 3 || (figure.readings && line.ink !== "limit" && !line.dash), size: 7, fill: ink },
+        spanGaps: figure.axis === "percentile" || figure.readings,
         paths,
       });
       if (line.high.length) {
@@ -117,6 +117,8 @@
       places.forEach((place, line) => {
         outputs[line].textContent = index == null ? "" : show(data[place][index], figure.quantity);
       });
+    // On a logarithmic axis only the decades get a line: nine a decade would be all that one sees.
+    const decades = (u, splits) => splits.map((v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? v : null));
     const axis = {
       stroke: colour("muted"),
       font: `12px ${family}`,
@@ -138,7 +140,7 @@
         },
         scales: {
           x: time
-            ? { time: false }
+            ? { time: false, range: () => [0, end] }
             : { time: false, distr: 3, log: 10, range: (u, low, high) => [low, Math.max(high, 10 * low)] },
           y: figure.log
             ? { distr: 3, log: 10 }
@@ -163,6 +165,7 @@
           {
             ...axis,
             size: figure.quantity === "s" ? 62 : 46,
+            ...(figure.log ? { grid: { ...axis.grid, filter: decades }, ticks: { ...axis.ticks, filter: decades } } : {}),
             values: (u, splits) => splits.map((v) => tick(v, figure.quantity)),
           },
         ],

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.report import figures, series
-from lab.report.series import Track
 from loadgen.latency import bucket, merged, quantile
+from loadgen.report.page import figures, series
+from loadgen.report.page.series import Track
 from loadgen.rundir import Interval
 from loadgen.sample import Sample
 

@@ -1,6 +1,6 @@
-"""From samples to curves: one time axis for all trials, thinned to what a page can show. Pure.
+"""From samples to curves: one time axis for all runs, thinned to what a page can show. Pure.
 
-Two trials are never sampled at the same moments, so every curve is read off on a common grid:
+Two runs are never sampled at the same moments, so every curve is read off on a common grid:
 counters become rates between grid points, gauges are read at them. A stretch without samples longer
 than `GAP` stays empty; nothing is drawn through it.
 """
@@ -30,7 +30,7 @@ Values = list[float | None]
 
 
 class Curve(msgspec.Struct, frozen=True):
-    """One metric of one arm: a real trial's course, and the range of all trials around it."""
+    """One metric of several runs: the course of one of them, and the range of all around it."""
 
     values: Values
     low: Values
@@ -38,7 +38,7 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Track(msgspec.Struct, frozen=True):
-    """Readings of one metric of one role in one trial."""
+    """Readings of one metric of one role in one run."""
 
     times: list[float]
     values: list[float]
@@ -112,7 +112,7 @@ def ratio(parts: Values, wholes: Values) -> Values:
 
 
 Reader = Callable[[Tracks, Sequence[float]], Values | None]
-"""Reads one trial's curve off at the moments; None where the trial did not measure it."""
+"""Reads one run's curve off at the moments; None where the run did not measure it."""
 
 
 def gauge(role: str, metric: str) -> Reader:
@@ -170,10 +170,10 @@ def _gap(track: Track, moments: Sequence[float]) -> float:
 
 
 def curve(
-    reader: Reader, trials: Sequence[Tracks], shown: int, moments: Sequence[float]
+    reader: Reader, runs: Sequence[Tracks], shown: int, moments: Sequence[float]
 ) -> Curve | None:
-    """Return the curve of trial `shown` with the range of all; None where `shown` lacks it."""
-    rows = [reader(trial, moments) for trial in trials]
+    """Return the curve of run `shown` with the range of all; None where `shown` lacks it."""
+    rows = [reader(run, moments) for run in runs]
     middle = rows[shown] if rows else None
     if middle is None or all(value is None for value in middle):
         return None

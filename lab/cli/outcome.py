@@ -1,0 +1,25 @@
+"""What a comparison means to a pipeline: the exit code, the same however it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+
+from lab.records import Comparison, VerdictName
+from lab.report import PAGE, reports_index
+from lab.verdict import FAILS, UNMEASURED
+from loadgen.cli.group import Exit
+
+
+def exit_code(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> Exit:
+    """Return 99 for a broken gate or a verdict in `fails`, 3 where nothing was measured, else 0."""
+    if not all(gate.passed for gate in comparison.gates) or comparison.verdict in fails:
+        return Exit.FAILED
+    return Exit.INVALID if comparison.verdict in UNMEASURED else Exit.PASS
+
+
+def refreshed_index(directory: Path) -> None:
+    """Bring the list of experiments up to date, where `directory` lies in a folder that has one."""
+    parent = directory.resolve().parent
+    if (parent / PAGE).is_file():
+        reports_index(parent)

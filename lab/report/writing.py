@@ -1,0 +1,141 @@
+"""From a stored experiment to its comparison and the files of its reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Final
+
+from lab import compare as comparing
+from lab import store
+from lab.differences import Difference
+from lab.gates import RelativeGate, parse_gate
+from lab.predictions import predictions as predict
+from lab.records import Comparison, Prediction, VerdictName
+from lab.report import hlog, html, index, json_, junit, markdown, settings, view
+from lab.store import Stored
+from lab.verdict import FAILS
+from loadgen.report.page import PAGE
+from loadgen.report.table import Group
+
+COMPARISON: Final = "comparison.json"
+MARKDOWN: Final = "summary.md"
+JUNIT: Final = "junit.xml"
+
+
+def compare_stored(
+    stored: Stored,
+    *,
+    predictions: Sequence[Prediction] = (),
+    gates: Sequence[RelativeGate] = (),
+    differences: Sequence[Difference] = (),
+) -> Comparison:
+    """Return the comparison of a stored experiment's two arms, `before` and `after`."""
+    summaries = stored.summaries()
+    before, after = (
+        comparing.sort_trials(stored.experiment, summaries, arm) for arm in ("before", "after")
+    )
+    return comparing.compare(
+        stored.experiment.name,
+        before,
+        after,
+        predictions=predictions,
+        repeated=comparing.repetitions(stored.experiment, summaries),
+        missing=stored.missing,
+        differences=differences,
+        gates=gates,
+        skipped=settings.skipped(stored.experiment),
+        faults=view.faults(stored.experiment),
+    )
+
+
+def write_reports(
+    directory: Path,
+    stored: Stored,
+    comparison: Comparison,
+    fails: AbstractSet[VerdictName] = FAILS,
+) -> None:
+    """Write every file of the reports into `directory`.
+
+    Args:
+        directory: made if missing.
+        stored: what was compared.
+        comparison: what came of it.
+        fails: the verdicts that are a failure in `junit.xml`.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    texts = {
+        COMPARISON: json_.render(comparison),
+        MARKDOWN: markdown.render(stored.experiment, comparison),
+        JUNIT: junit.render(comparison, fails),
+        PAGE: html.render(stored, comparison, directory),
+        **hlog.render(stored),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+
+
+def write_all(
+    directory: Path,
+    *,
+    predictions: Sequence[Prediction] | None = None,
+    gates: Sequence[RelativeGate] = (),
+) -> Comparison:
+    """Load an experiment, compare its arms, write every report into it; return the comparison.
+
+    An interrupted experiment and damaged files are reported on as far as they go; what is missing
+    is said in the reports.
+
+    Args:
+        directory: the experiment's.
+        predictions: None for those of the capacity model.
+        gates: further ones, beside those that the experiment was asked for.
+
+    Raises:
+        StoreError: when there is no experiment in the directory.
+        OSError: when the reports cannot be written.
+    """
+    stored = store.load(directory)
+    asked = [parse_gate(text) for text in stored.experiment.config.get("gates", ())]
+    if predictions is None:
+        predictions = predict(stored.experiment, stored.summaries())
+    comparison = compare_stored(stored, predictions=predictions, gates=[*asked, *gates])
+    write_reports(directory, stored, comparison)
+    return comparison
+
+
+def samples(directory: Path) -> list[Group]:
+    """Return the samples of every trial of an experiment, with its arm and number, for a table.
+
+    Raises:
+        StoreError: when there is no experiment in the directory.
+    """
+    stored = store.load(directory)
+    counted = {one.path for arm in ("before", "after") for one in stored.counted(arm)}
+    return [
+        (
+            {
+                "arm": trial.trial.arm,
+                "trial": str(trial.trial.number),
+                "repetition": str(trial.trial.repetition),
+                "counted": "yes" if trial.path in counted else "no",
+            },
+            trial.samples(),
+        )
+        for trial in stored.trials
+    ]
+
+
+def reports_index(parent: Path) -> Path:
+    """Write `index.html` into `parent`, listing the experiments kept under it; return its path.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    path = parent / PAGE
+    path.write_text(index.render(parent), encoding="utf-8")
+    return path

@@ -1,0 +1,54 @@
+"""The moments that a page marks in its charts over time: losses, limits, faults, the end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from loadgen.report.numbers import seconds
+from loadgen.report.page.figures import Course, Marker
+
+END = "E"
+"""The sign of the schedule's end."""
+
+
+def markers(courses: Sequence[Course], end: float) -> list[Marker]:
+    """Return when the shown runs began to lose, reached a limit, or had something done to them.
+
+    Args:
+        courses: what the charts draw.
+        end: where the time axis ends, in seconds.
+    """
+    found: list[Marker] = []
+    for course in courses:
+        moments: dict[float, list[str]] = {}
+        for moment, text in _moments(course):
+            moments.setdefault(moment, []).append(text)
+        for moment, texts in sorted(moments.items()):
+            whose = f"{course.name}, " if course.name else ""
+            text = f"{whose}{seconds(moment)}: {'; '.join(texts)}"
+            found.append(Marker(str(len(found) + 1), moment, course.ink, text))
+    due = _schedule_end(courses)
+    if due is not None and due < end:
+        text = f"{seconds(due)}: the last arrival was due; later are only attempts under way"
+        found.append(Marker(END, due, "limit", text))
+    return found
+
+
+def _moments(course: Course) -> Iterator[tuple[float, str]]:
+    summary = course.summary
+    if summary is not None:
+        if summary.first_failure_at is not None:
+            yield summary.first_failure_at, "first connection lost"
+        for cause in summary.causes:
+            if cause.first_at is not None:
+                yield cause.first_at, cause.title
+    yield from course.events
+
+
+def _schedule_end(courses: Sequence[Course]) -> float | None:
+    """Return when the last arrival was due, where that is the same in all courses."""
+    durations = {
+        course.summary.config.get("duration") for course in courses if course.summary is not None
+    }
+    duration = durations.pop() if len(durations) == 1 else None
+    return float(duration) if isinstance(duration, int | float) else None

@@ -1,0 +1,34 @@
+"""Samples as CSV (RFC 4180), for a spreadsheet or a data frame.
+
+One line a sample, as in `samples.jsonl`: its moment and its role, then a column for every metric
+that any sample has. What a sample has no reading of is empty, never zero.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO
+
+from loadgen.sample import Sample
+
+Group = tuple[Mapping[str, str], Sequence[Sample]]
+"""What all samples of one run have in common, by column, such as its arm; and the samples."""
+
+
+def write(groups: Iterable[Group], out: IO[str]) -> None:
+    """Write the samples of one run, or of several that are told apart by further columns.
+
+    Args:
+        groups: the runs, with the same further columns each.
+        out: opened with `newline=""`.
+    """
+    kept = list(groups)
+    common = list(kept[0][0]) if kept else []
+    metrics = sorted({name for _, samples in kept for item in samples for name in item.values})
+    lines = csv.writer(out, lineterminator="\n")
+    lines.writerow([*common, "t", "role", *metrics])
+    for labels, samples in kept:
+        start = [labels[column] for column in common]
+        for item in samples:
+            lines.writerow([*start, item.t, item.role, *(item.values.get(n, "") for n in metrics)])
