@@ -28,7 +28,7 @@ from lab.records import (
 from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, trials_for_interval
 from lab.text import count, plural
 from lab.verdict import ArmFacts, Loss, judge
-from loadgen.report.rows import ranked_causes
+from loadgen.report.rows import gate, ranked_causes
 from loadgen.summary import Summary
 
 Better = Literal["higher", "lower", "neither"]
@@ -241,7 +241,9 @@ def _absolute_gates(arm: ArmTrials) -> list[Gate]:
     gates = []
     for expression, rows in results.items():
         values = sorted(value for value, _ in rows if value is not None)
-        spread = f"{values[0]:.6g} to {values[-1]:.6g}" if values else "no value"
+        least, most = (gate(expression, v) for v in (values[0], values[-1])) if values else ("", "")
+        spread = least if least == most else f"{least} to {most}"
+        spread = spread or "not measured"
         failing = sum(1 for _, passed in rows if not passed)
         text = spread if not failing else f"{spread}; broken in {failing} of {len(rows)} trials"
         gates.append(Gate(expression=expression, arm=arm.name, value=text, passed=not failing))
@@ -254,10 +256,12 @@ def _warnings(before: ArmTrials, after: ArmTrials) -> list[str]:
     sizes = [len(arm.summaries) for arm in (before, after) if arm.summaries]
     if sizes and min(sizes) < need:
         achieved = max(0.0, 1 - 2.0 ** (1 - min(sizes)))
-        lines.append(
-            f"need >= {need} trials of each arm for intervals of 95%: with {min(sizes)} they are "
-            f"the whole range and cover the median with {achieved:.1%}"
+        few = (
+            f"with {min(sizes)} they are the whole range and cover the median with {achieved:.1%}"
+            if min(sizes) > 1
+            else "one has none"
         )
+        lines.append(f"need >= {need} trials of each arm for intervals of 95%: {few}")
     for arm in (before, after):
         unbalanced = sum(1 for summary in arm.summaries if summary.unaccounted())
         if unbalanced:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loadgen.report.rows import flatten
+from loadgen.report.rows import flatten, named, said
 
 NOT_SET: Final = "not set"
 _UNTOLD: Final = frozenset(
@@ -86,18 +86,11 @@ def _all(before: Circumstances, after: Circumstances) -> Iterator[Difference]:
 def _mappings(
     before: Mapping[str, Any], after: Mapping[str, Any], *, load: bool
 ) -> Iterator[Difference]:
-    left, right = ({k: _text(v) for k, v in flatten(one).items()} for one in (before, after))
+    left, right = flatten(before), flatten(after)
     for key in sorted(left.keys() | right.keys()):
         if any(part in _UNTOLD for part in key.split(".")):
             continue
-        values = left.get(key, NOT_SET), right.get(key, NOT_SET)
+        values = [said(key, one[key]) if key in one else NOT_SET for one in (left, right)]
         if values[0] != values[1]:
-            yield Difference(key, values[0], values[1], load=load and key not in _NOT_LOAD)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return NOT_SET
-    if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value) or "none"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+            name = key if " " in key else named(key)
+            yield Difference(name, values[0], values[1], load=load and key not in _NOT_LOAD)

@@ -71,6 +71,24 @@ def is_relative(expression: str) -> bool:
     return re.search(r"\bvs\b", expression) is not None
 
 
+def _error(expression: str, position: int, message: str) -> ThresholdError:
+    return ThresholdError(f"{message}\n  {expression}\n  {' ' * position}^")
+
+
+_PARTS: Final = (r"[^<>=!]*[<>=!]+\s*", r"[+-]?\d+(?:\.\d+)?\s*", r"%\s*", r"vs\s+", r"before\s*")
+
+
+def _understood(expression: str) -> int:
+    """Return how far `expression` follows the grammar, to point at the place where it ends."""
+    position = 0
+    for part in _PARTS:
+        match = re.compile(part).match(expression, position)
+        if match is None:
+            break
+        position = match.end()
+    return position
+
+
 def parse_gate(expression: str) -> RelativeGate:
     """Return the gate.
 
@@ -79,9 +97,7 @@ def parse_gate(expression: str) -> RelativeGate:
     """
     match = _RELATIVE.fullmatch(expression)
     if match is None:
-        found = re.search(r"[<>=!]=?", expression)
-        position = found.end() if found else len(expression)
-        raise ThresholdError(f"expected e.g. `+5% vs before`\n  {expression}\n  {' ' * position}^")
+        raise _error(expression, _understood(expression), "expected e.g. `<= +5% vs before`")
     # The part before the change has the grammar of an absolute threshold: let that parse it, with
     # a zero for the value, so that unknown metrics are refused in the same words.
     head = match["head"]
@@ -92,7 +108,5 @@ def parse_gate(expression: str) -> RelativeGate:
         raise ThresholdError(str(error).replace(head + zero, expression)) from None
     if reading.compare not in _OPERATORS:
         position = head.rfind(reading.compare)
-        raise ThresholdError(
-            f"a change is bounded with <=, >=, < or >\n  {expression}\n  {' ' * position}^"
-        )
+        raise _error(expression, position, "a change is bounded with <=, >=, < or >")
     return RelativeGate(expression, reading, float(match["change"]) / 100)

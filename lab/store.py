@@ -166,10 +166,7 @@ def load(directory: Path) -> Stored:
     """
     missing: list[str] = []
     if is_run(directory):
-        raise StoreError(
-            f"{directory}: no experiment here: neither {EXPERIMENT} nor trials/ exists; "
-            "give a directory that `lab run` wrote"
-        )
+        raise StoreError(f"{directory} holds a single run, not an experiment")
     experiment = _read(directory / EXPERIMENT, Experiment, missing, EXPERIMENT)
     if experiment is None:
         experiment = _guess_experiment(directory)
@@ -186,12 +183,8 @@ def load_run(directory: Path) -> Stored:
     Raises:
         StoreError: when there is no run there at all.
     """
-    if not any(
-        (directory / name).exists() for name in (rundir.SUMMARY, rundir.RUN, rundir.SAMPLES)
-    ):
-        raise StoreError(
-            f"{directory}: neither a run nor an experiment: no {rundir.SUMMARY}, {rundir.RUN} or {EXPERIMENT}"
-        )
+    if not is_run(directory):
+        raise StoreError(f"{directory} holds an experiment, not a single run")
     missing: list[str] = []
     run = rundir.read_run(directory) or {}
     bare = _bare_trial("before", 1, ".")
@@ -226,8 +219,22 @@ def _settings(run: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 
 
 def is_run(directory: Path) -> bool:
-    """Return whether a directory is a single run's rather than an experiment's."""
-    return not (directory / EXPERIMENT).exists() and not (directory / "trials").is_dir()
+    """Return whether a directory is a single run's rather than an experiment's.
+
+    Raises:
+        StoreError: when it is neither.
+    """
+    if (directory / EXPERIMENT).exists() or (directory / "trials").is_dir():
+        return False
+    if any(
+        (directory / name).exists()
+        for name in (rundir.SUMMARY, rundir.RUN, rundir.SAMPLES, rundir.HISTOGRAMS)
+    ):
+        return True
+    raise StoreError(
+        f"{directory}: neither an experiment nor a run: no {EXPERIMENT}, no trials/, no "
+        f"{rundir.RUN}; give a directory that lab run or loadgen run wrote"
+    )
 
 
 def load_any(directory: Path) -> Stored:

@@ -48,7 +48,10 @@ def change(metric: MetricComparison) -> str:
         return NOTHING
     if metric.change is None:
         difference = metric.after.median - metric.before.median
-        return f"{'+' if difference > 0 else ''}{quantity(difference, metric.unit)}"
+        sign = "+" if difference > 0 else "−"
+        if metric.unit == "share":
+            return f"{sign}{significant(100 * abs(difference))} points"
+        return f"{sign}{quantity(abs(difference), metric.unit)}" if difference else NOTHING
     if metric.change == 0:
         return NOTHING
     return percent(metric.change)

@@ -36,9 +36,11 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None) -> None:
     from loadgen.report import table
     from loadgen.thresholds import ThresholdError
 
-    if is_run(directory):
-        ctx.invoke(of_one_run, directory=directory, json_file=None, csv_file=csv_file, junit=None)
     try:
+        if is_run(directory):
+            ctx.invoke(
+                of_one_run, directory=directory, json_file=None, csv_file=csv_file, junit=None
+            )
         if csv_file:
             with click.open_file(csv_file, "w", encoding="utf-8") as lines:
                 table.write(report.samples(directory), lines)

@@ -83,7 +83,7 @@ def render(experiment: Experiment, comparison: Comparison) -> str:
         "Medians over trials with their confidence intervals; \\~ is no detectable change. "
         f"{escape(comparison.name)}: {escape(told)}.",
         "",
-        *_list("What broke", reasons(comparison)),
+        *_list("What broke, and what held", reasons(comparison)),
         *_list("Faults on purpose", comparison.faults),
         *_predictions(comparison),
         *_list("Warnings", comparison.warnings),

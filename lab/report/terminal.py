@@ -75,7 +75,7 @@ def renderable(comparison: Comparison) -> RenderableType:
         _table(comparison),
         *_lines("Out of scope here", comparison.skipped, "yellow"),
         *_lines("Gates", gates, ""),
-        *_lines("What broke", reasons(comparison), ""),
+        *_lines("What broke, and what held", reasons(comparison), ""),
         *_lines("Faults on purpose", comparison.faults, ""),
         *_predictions(comparison),
         *_lines("Warnings", comparison.warnings, "yellow"),

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from loadgen.report.numbers import count, plural, quantity, seconds, share
+from loadgen.report.rows import gate as reading
 from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary, ThresholdResult
 from loadgen.units import format_duration
@@ -47,7 +48,8 @@ def headline(summary: Summary) -> Headline:
 
 def measured(gate: ThresholdResult) -> str:
     """Return what a threshold's metric came to."""
-    return "not measured" if gate.value is None else f"measured {gate.value:.6g}"
+    found = reading(gate.expression, gate.value)
+    return found if gate.value is None else f"measured {found}"
 
 
 def _share(summary: Summary) -> str:

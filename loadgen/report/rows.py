@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report import numbers
 from loadgen.summary import Cause, Fault, Number, Summary
+from loadgen.thresholds import LATENCIES
 from loadgen.units import format_duration
 
 FAULTS: Final[dict[Fault, str]] = {
@@ -193,16 +194,17 @@ _PLAIN: Final = frozenset({"seed"})
 
 def circumstances(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a configuration or an environment as people read it: words, units, no braces."""
-    return [
-        (
-            key.removesuffix("_kib").replace("_", " ").replace(".", ": "),
-            _said(key.rpartition(".")[2], value),
-        )
-        for key, value in flatten(values).items()
-    ]
+    return [(named(key), said(key, value)) for key, value in flatten(values).items()]
 
 
-def _said(key: str, value: Any) -> str:
+def named(key: str) -> str:
+    """Return a dotted key of a configuration or an environment in words."""
+    return key.removesuffix("_kib").replace("_", " ").replace(".", ": ")
+
+
+def said(key: str, value: Any) -> str:
+    """Return a value of a configuration or an environment in words, in the unit of its key."""
+    key = key.rpartition(".")[2]
     if value is None:
         return "not set"
     if isinstance(value, bool):
@@ -231,6 +233,18 @@ def _number(key: str, value: Number) -> str:
     if key == "memory_kib":
         return f"{numbers.significant(value / 2**20)} GiB"
     return str(value) if key in _PLAIN else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def gate(expression: str, value: float | None) -> str:
+    """Return what a threshold's metric came to, in its unit."""
+    if value is None:
+        return "not measured"
+    metric, _, condition = expression.partition(":")
+    if metric.strip() in LATENCIES:
+        return numbers.seconds(value)
+    if condition.strip().startswith("rate"):
+        return numbers.share(value)
+    return f"{value:,.10g}"
 
 
 def metrics(summary: Summary) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadgen.config import CLOSE_MODES
+from loadgen.report.headline import measured
 from loadgen.report.rows import FAULTS
 from loadgen.summary import Latency, Summary
 from loadgen.units import format_duration
@@ -32,8 +33,7 @@ def render(summary: Summary, out: Path | None = None) -> str:
         lines.append("")
         for gate in summary.verdict.thresholds:
             mark = "pass" if gate.passed else "FAIL"
-            value = "not measured" if gate.value is None else f"measured {gate.value:g}"
-            lines.append(f"  {mark}  {gate.expression}  ({value})")
+            lines.append(f"  {mark}  {gate.expression}  ({measured(gate)})")
     lines += ["", f"  {_validity(summary)}"]
     if out is not None:
         lines.append(f"  {out}")

@@ -125,11 +125,11 @@ def test_differences_tell_load_from_circumstances() -> None:
         config={"rate": 100.0, "seed": 1, "workers": 1}, environment={"kernel": "6.1", "cpus": 2}
     )
     after = Circumstances(
-        config={"rate": 200.5, "seed": 2, "workers": 2}, environment={"kernel": "6.18", "cpus": 2}
+        config={"rate": 200.0, "seed": 2, "workers": 2}, environment={"kernel": "6.18", "cpus": 2}
     )
     found = [(d.name, d.load, d.text) for d in differences(before, after)]
     assert found == [
-        ("rate", True, "rate: 100 before, 200.5 after"),
+        ("rate", True, "rate: 100/s before, 200/s after"),
         ("workers", False, "workers: 1 before, 2 after"),
         ("kernel", False, "kernel: 6.1 before, 6.18 after"),
     ]
@@ -160,7 +160,7 @@ def test_differences_of_two_experiments_are_told_in_full() -> None:
     found = {d.name: d.load for d in differences(told(), other)}
     assert found == {
         "targets": False, "number of targets": True, "servers": True, "faults": True,
-        "memcached_threads": False, "client net.ipv4.tcp_fin_timeout": False, "testbed": False,
+        "memcached threads": False, "client net.ipv4.tcp_fin_timeout": False, "testbed": False,
         "time (the arms did not take turns)": False,
     }  # fmt: skip
     single = told(lab=None, experiment="b")

@@ -81,7 +81,7 @@ def test_a_tuning_that_prevents_exhaustion_is_seen_to(
             assert (trial.summary.ok, trial.summary.failed) == (450, 0)
             assert trial.trial.sysctls["client"]["net.ipv4.tcp_tw_reuse"] == "1"
     again = _lab("report", "report", cwd=tmp_path)
-    assert again.returncode == 3, again.stderr  # inconclusive: far too few trials
+    assert again.returncode == 0, again.stderr
     rebuilt = json.loads((tmp_path / "report/comparison.json").read_text())
     assert rebuilt == comparison
 

@@ -9,7 +9,7 @@ import msgspec
 
 from loadgen.config import RunConfig
 from loadgen.outcome import DESCRIPTIONS, Outcome
-from loadgen.report.numbers import count
+from loadgen.report.numbers import count, sentence
 from loadgen.report.page.figures import Course, Figure, Ink, Line, Plates
 from loadgen.report.page.marks import markers
 from loadgen.report.page.series import (
@@ -99,7 +99,7 @@ def _limits(
             ink: Ink = whose[0].ink if alone else "limit"
             lines.append(Line(named, ink, 3 + dash, [limit] * len(x)))
         else:
-            notes.append(f"{named} is {count(limit)}, far above this scale.")
+            notes.append(f"{sentence(named)}: {count(limit)}, far above this scale.")
     return notes
 
 
@@ -227,11 +227,14 @@ def _port_readings(course: Course) -> dict[float, float]:
             counted = (item.metric, item.role) == (_PORTS, ROLE_CLIENT)
             if counted and at is not None and isinstance(value, int | float):
                 found[at] = value
-    return {round(t, 3): value for t, value in sorted(found.items()) if t >= 0}
+    return {round(t, 3): value for t, value in sorted(found.items())}
 
 
 def _ports(courses: Sequence[Course], end: float) -> Figure:
-    readings = [(course, _port_readings(course)) for course in courses]
+    readings = [
+        (course, {t: value for t, value in _port_readings(course).items() if 0 <= t <= end})
+        for course in courses
+    ]
     moments = {moment for _, found in readings for moment in found}
     x = sorted({0.0, *moments, end}) if moments else []
     lines = [
@@ -355,9 +358,12 @@ def plates(courses: Sequence[Course], unread: Mapping[str, str]) -> Plates:
         default=0.0,
     )  # fmt: skip
     x = grid(longest)
-    end = x[-1]
+    end = round(max(longest, x[-1]), 3)
     drawn: list[Figure] = []
     absent: list[str] = []
+    if len(x) < 2:
+        absent.append("The run was too short for charts over time.")
+        return Plates(drawn, _latencies(courses, absent), [], absent, end)
     for figure in (
         _throughput(courses, x),
         _losses(courses, x),
@@ -367,13 +373,18 @@ def plates(courses: Sequence[Course], unread: Mapping[str, str]) -> Plates:
         _time_wait(courses, x),
         _conntrack(courses, x),
     ):
-        if figure.lines and len(figure.x) > 1:
+        if figure.lines:
             drawn.append(figure)
         else:
             metric = _NEEDS.get(figure.id, "no metric")
             told = [why for name, why in unread.items() if name.endswith(f".{metric}")]
             reason = told[0] if told else "no samples of it"
             absent.append(f"{figure.title}: not drawn, {reason}.")
+    return Plates(drawn, _latencies(courses, absent), markers(courses, end), absent, end)
+
+
+def _latencies(courses: Sequence[Course], absent: list[str]) -> list[Figure]:
+    """Return the charts by percentile; add to `absent` what has nothing to draw."""
     latency = []
     for tag, title, about in _TAGS:
         figure = _percentile(courses, tag, title, about)
@@ -381,4 +392,4 @@ def plates(courses: Sequence[Course], unread: Mapping[str, str]) -> Plates:
             latency.append(figure)
         else:
             absent.append(f"{figure.title}: not drawn, no latencies were stored.")
-    return Plates(drawn, latency, markers(courses, end), absent, end)
+    return latency

@@ -126,7 +126,7 @@ def test_limits_are_drawn_near_and_named_far(tmp_path: Path) -> None:
     far = write_experiment(tmp_path / "far", trials=1, before=Plan(rate=200), after=Plan(rate=200))
     report.write_all(far)
     html = (far / "index.html").read_text()
-    assert "nf_conntrack_max is 262,144, far above this scale" in html
+    assert "nf_conntrack_max: 262,144, far above this scale" in html
 
 
 def test_what_could_not_be_read_is_said_where_its_chart_would_be(tmp_path: Path) -> None:

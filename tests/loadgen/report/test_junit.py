@@ -25,7 +25,7 @@ def test_each_threshold_is_a_test_case() -> None:
     assert (first.attrib["name"], first.find("failure")) == ("failed: count < 3", None)
     failure = second.find("failure")
     assert failure is not None
-    assert failure.attrib["message"] == "measured 0.2"
+    assert failure.attrib["message"] == "measured 20.0%"
 
 
 def test_an_invalid_measurement_is_an_error() -> None:

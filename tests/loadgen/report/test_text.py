@@ -70,7 +70,7 @@ def test_the_last_line_is_the_validity_and_the_cost_of_a_connection(
 def test_thresholds_say_what_was_measured() -> None:
     text = _text(thresholds=["failed: count == 0", "ok: count > 5", "latency_connect: max < 1s"])
     assert "FAIL  failed: count == 0  (measured 150)" in text
-    assert "pass  ok: count > 5  (measured 1000)" in text
+    assert "pass  ok: count > 5  (measured 1,000)" in text
     assert "FAIL  latency_connect: max < 1s  (not measured)" in text
 
 
