@@ -7,6 +7,8 @@ import pytest
 from lab.testbed.base import TestbedError
 from lab.testbed.userns import ensure_privileges
 
+pytest_plugins = ["tests.browser"]
+
 try:
     # An ordinary user moves into a user namespace of their own; only a process with a single
     # thread may, so it comes before everything else.

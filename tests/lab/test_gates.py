@@ -58,7 +58,10 @@ def test_what_was_not_measured_does_not_pass(run: Summary) -> None:
         ("latency_totl: p(99) <= +5% vs before", "latency_total", 0),
         ("latency_total: p(98) <= +5% vs before", "p(98)", 15),
         ("latency_total: p(99) == +5% vs before", "bounded with", 21),
-        ("latency_total: p(99) <= five vs before", "expected", 23),
+        ("latency_total: p(99) <= five vs before", "expected", 24),
+        ("latency_total: p(99) <= +5% vs befor", "expected", 31),
+        ("latency_total: p(99) <= +5 vs before", "expected", 27),
+        ("latency_total: p(99) <= +5% vs before now", "expected", 38),
         ("latency_total <= +5% vs before", "METRIC", 0),
     ],
 )

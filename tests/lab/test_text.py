@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lab import text
 from lab.records import Estimate, MetricComparison
+from loadgen.report.numbers import sentence
 
 
 @pytest.mark.parametrize(
@@ -50,14 +51,16 @@ def test_quantity(value: Any, unit: str, shown: str) -> None:
     assert text.quantity(value, unit) == shown
 
 
-def metric(before: float, after: float | None, *, significant: bool = True) -> MetricComparison:
+def metric(
+    before: float, after: float | None, *, significant: bool = True, unit: str = "1"
+) -> MetricComparison:
     def estimate(value: float | None) -> Estimate | None:
         return None if value is None else Estimate(median=value, ci=(0, 0), confidence=1, n=1)
 
     change = (after - before) / before if before and after is not None else None
     return MetricComparison(
         name="x",
-        unit="1",
+        unit=unit,
         better="lower",
         before=estimate(before),
         after=estimate(after),
@@ -78,11 +81,35 @@ def metric(before: float, after: float | None, *, significant: bool = True) -> M
         (metric(0, 300), "+300"),
         (metric(100, 101, significant=False), "~"),
         (metric(100, None), "–"),
+        (metric(100, 100), "–"),
+        (metric(0, 0.25, unit="share"), "+25.0 points"),
+        (metric(0, 300, unit="s"), "+300 s"),
         (metric(100, None, significant=False), "~"),
     ],
 )
 def test_change(found: MetricComparison, shown: str) -> None:
     assert text.change(found) == shown
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [(0, "0%"), (-1, "−100%"), (0.052, "+5.2%"), (-0.5, "−50.0%"), (4, "×5.0"), (779, "×780")],
+)
+def test_percent(change: float, shown: str) -> None:
+    assert text.percent(change) == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("the search grew long", "The search grew long"),
+        ("net.ipv4.tcp_tw_reuse = 1 helps", "net.ipv4.tcp_tw_reuse = 1 helps"),
+        ("14 of 20", "14 of 20"),
+        ("", ""),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_but_a_name_stays(words: str, shown: str) -> None:
+    assert sentence(words) == shown
 
 
 def test_moment() -> None:

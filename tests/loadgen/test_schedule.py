@@ -77,6 +77,28 @@ def test_shards_make_exactly_the_whole(law: Schedule, shards: int) -> None:
     assert _whole(law, shards) == whole
 
 
+@given(
+    st.one_of(
+        st.builds(Constant, _rate, _duration),
+        st.builds(Ramp, _rate, _rate, _duration),
+        st.builds(Steps, st.lists(_rate, min_size=1, max_size=4).map(tuple), _duration),
+    ),
+    st.floats(-1, 4),
+)
+def test_what_is_due_by_a_moment_is_what_fell_due_until_then(law: Schedule, t: float) -> None:
+    """To within one arrival, or one a step: the law is smooth, arrivals are whole."""
+    steps = len(law.rates) if isinstance(law, Steps) else 1
+    assert law.due_by(t) == pytest.approx(
+        sum(1 for due in law.arrivals() if due < t), abs=steps + 1e-6
+    )
+    assert law.due_by(0) == 0
+    assert law.due_by(10) == pytest.approx(law.mean_rate * law.duration)  # type: ignore[attr-defined]
+
+
+def test_a_poisson_process_is_due_at_its_mean_rate() -> None:
+    assert [Poisson(50, 2).due_by(t) for t in (-1, 0, 1, 2, 3)] == [0, 0, 50, 100, 100]
+
+
 @given(st.floats(0, 500), st.floats(0, 500), st.floats(0.1, 4))
 def test_a_ramp_is_the_inverse_of_the_number_due(start: float, end: float, duration: float) -> None:
     """By the time of the j-th arrival, j arrivals were due: start·t + m·t²/2 = j."""

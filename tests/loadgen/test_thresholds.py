@@ -55,6 +55,8 @@ SUMMARY = summary_of(
         ("failed: per_second < 3", 2, True),
         ("  failed :count<5 ", 4, True),
         ("dropped: rate < 10%", 10 / 110, True),
+        ("lost: count == 14", 14, True),
+        ("lost: rate < 13%", 14 / 110, True),
         ("ok: count >= 96", 96, True),
         ("ok: rate > 96%", 0.96, False),
         ("scheduled: count == 110", 110, True),
@@ -156,7 +158,9 @@ def test_any_text_is_a_threshold_or_a_threshold_error(text: str) -> None:
 
 _gates = st.builds(
     "{}: {} {} {}".format,
-    st.sampled_from(["failed", "dropped", "ok", "started", "unfinished", "reset", "achieved"]),
+    st.sampled_from(
+        ["failed", "dropped", "lost", "ok", "started", "unfinished", "reset", "achieved"]
+    ),
     st.sampled_from(["count", "rate", "per_second", "value"]),
     st.sampled_from(_OPERATORS),
     st.sampled_from(["0", "1", "2", "50", "0.5", "1%", "-1"]),
@@ -210,6 +214,8 @@ def test_a_run_is_only_ended_early_for_a_threshold_that_cannot_pass_any_more(
         ("failed: count < 2", Totals(started=3, failed=2), True),
         ("failed: count > 2", Totals(started=3, failed=9), False),
         ("dropped: count == 0", Totals(scheduled=1, dropped=1), True),
+        ("lost: rate == 0", Totals(scheduled=1, dropped=1), True),
+        ("lost: count <= 2", Totals(scheduled=9, failed=1, dropped=1), False),
         ("reset: count == 0", Totals(outcomes={Outcome.RESET: 1}), True),
         ("connect_timeout: count == 0", Totals(outcomes={Outcome.RESET: 1}), False),
         ("ok: count < 1", Totals(ok=5), False),

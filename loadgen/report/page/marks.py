@@ -9,6 +9,8 @@ from loadgen.report.page.figures import Course, Marker
 
 END = "E"
 """The sign of the schedule's end."""
+_TAIL = 0.1
+"""Seconds beyond the schedule's end from which on it is worth a marker."""
 
 
 def markers(courses: Sequence[Course], end: float) -> list[Marker]:
@@ -28,7 +30,7 @@ def markers(courses: Sequence[Course], end: float) -> list[Marker]:
             text = f"{whose}{seconds(moment)}: {'; '.join(texts)}"
             found.append(Marker(str(len(found) + 1), moment, course.ink, text))
     due = _schedule_end(courses)
-    if due is not None and due < end:
+    if due is not None and due + _TAIL <= end:
         text = f"{seconds(due)}: the last arrival was due; later are only attempts under way"
         found.append(Marker(END, due, "limit", text))
     return found

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,40 +12,33 @@ import msgspec
 import pytest
 
 from lab import report
-from lab.records import Comparison
-from lab.report.html import render
+from lab.records import Comparison, Prediction
+from lab.report.html import courses, render
 from lab.report.settings import sysctl_rows
 from lab.store import load
+from loadgen.report import page
+from loadgen.report.page.charts import plates
+from loadgen.report.page.figures import table
+from loadgen.report.page.marks import END
+from loadgen.stored import salvage
+from tests.browser import accessibility, inked
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from tests.browser import Opener
 
-    Opener = Callable[..., Page]
-
-CHROMIUM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
-ARTEFACTS = os.environ.get("CHURNLAB_ARTEFACTS")
-"""Where screenshots are kept; without it they go to the test's own directory."""
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 TIME_CHARTS = [
     "throughput", "losses", "connect-call", "connect-p99", "ports", "time-wait", "conntrack",
 ]  # fmt: skip
 CHARTS = [*TIME_CHARTS, "latency-connect", "latency-first-byte", "latency-total"]
 
+PREDICTED = [Prediction(name="before: first loss after", predicted=0.7, measured=0.71, unit="s")]
+
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = write_experiment(tmp_path_factory.mktemp("page") / "demo")
-    report.write_all(path)
+    report.write_all(path, predictions=PREDICTED)
     return path
 
 
@@ -77,6 +66,7 @@ def test_sections_come_in_the_order_a_reader_needs(html: str) -> None:
         "broke",
         "course",
         "latency",
+        "predictions",
         "settings",
         "circumstances",
     ]
@@ -121,12 +111,114 @@ def test_the_line_is_a_trial_and_the_band_holds_it(html: str) -> None:
                     assert value <= high * 1.001
 
 
+def test_the_first_failure_is_told_with_what_was_near(html: str) -> None:
+    """A snapshot's essence, the trial it is of, and the file with all the rest."""
+    kept = inside(r'<div class="kept">(.*?)</div>', html)
+    assert "At the first arrival given up (overdue), " in kept
+    assert re.search(r"\(trial \d; seen in 5 of 5 trials\)", kept)
+    assert re.search(r"client: [\d,]+ of 28,232 local ports in use &lt;/script&gt;", kept)
+    [place] = re.findall(r'href="(trials/\d+-before/snapshots/dropped_overdue.json)"', kept)
+    shown = inside(r"The line “before” is (trial \d)", html)
+    assert f"trials/{int(shown[-1]):02}-before/" in place
+
+
+def test_ports_are_readings_and_the_first_failure_is_one_of_them(directory: Path) -> None:
+    drawn = plates(courses(load(directory)), {})
+    ports = next(figure for figure in drawn.time if figure.id == "ports")
+    assert ports.readings
+    before = next(line for line in ports.lines if line.label == "before: in use")
+    marker = next(mark for mark in drawn.markers if "first connection lost" in mark.text)
+    at = ports.x.index(round(marker.t + 0.02, 3))
+    assert before.values[at] is not None
+    assert all(row[1] != "–" or row[2] != "–" for row in table(ports)[1])
+
+
+def test_faults_and_the_end_of_the_schedule_are_marked(tmp_path: Path) -> None:
+    plan = Plan(duration=3, fault="kill server-1")
+    path = write_experiment(tmp_path / "e", trials=2, before=plan, after=plan)
+    comparison = report.write_all(path)
+    assert comparison.faults == ["kill server-1 at 2s: carried out in 4 of 4 trials, at 2.00 s"]
+    for name in ("index.html", "summary.md", "comparison.json"):
+        assert "carried out in 4 of 4 trials" in (path / name).read_text()
+    html = (path / "index.html").read_text()
+    assert "before, 2.00 s: on purpose: kill server-1" in html
+    assert "after, 2.00 s: on purpose: kill server-1" in html
+    longer = plates(courses(load(path)), {})
+    assert longer.markers[-1].key != END
+    courses_ = [
+        msgspec.structs.replace(
+            course,
+            summaries=[
+                msgspec.structs.replace(s, config=s.config | {"duration": 2.5})
+                for s in course.summaries
+                if s is not None
+            ],
+        )
+        for course in courses(load(path))
+    ]
+    last = plates(courses_, {}).markers[-1]
+    assert (last.key, last.t, last.ink) == (END, 2.5, "limit")
+
+
+def test_links_lead_somewhere(directory: Path, tmp_path: Path) -> None:
+    """A report that was moved away from its trials, as the sample is, has no dead link."""
+    html = (directory / "index.html").read_text()
+    links = {link for link in re.findall(r'href="([^"#][^"]*)"', html) if link != "data:,"}
+    assert "trials/01-before/" in links
+    assert all((directory / link).exists() for link in links)
+    stored, lone = load(directory), tmp_path / "lone"
+    report.write_reports(lone, stored, report.compare_stored(stored))
+    moved = (lone / "index.html").read_text()
+    assert 'href="trials/' not in moved
+    assert all(
+        (lone / link).exists()
+        for link in re.findall(r'href="([^"#][^"]*)"', moved)
+        if link != "data:,"
+    )
+
+
+def test_a_trial_with_a_page_of_its_own_is_linked_to_it(tmp_path: Path) -> None:
+    path = write_experiment(
+        tmp_path / "e", trials=1, before=Plan(duration=1), after=Plan(duration=1)
+    )
+    page.write(salvage(path / "trials/01-before"))
+    report.write_all(path)
+    html = (path / "index.html").read_text()
+    assert 'href="trials/01-before/index.html"' in html
+    assert 'href="trials/01-after/"' in html
+
+
+def test_an_arm_without_any_trial_leaves_the_rest_of_the_page(tmp_path: Path) -> None:
+    path = write_experiment(
+        tmp_path / "e", trials=1, before=Plan(duration=1), after=Plan(duration=1)
+    )
+    shutil.rmtree(path / "trials/01-after")
+    (path / "experiment.json").unlink()
+    assert report.write_all(path).verdict == "inconclusive"
+    html = (path / "index.html").read_text()
+    assert "No trial of this arm counts." in html
+    assert 'id="throughput"' in html
+
+
 def test_limits_are_drawn_near_and_named_far(tmp_path: Path) -> None:
     """nf_conntrack_max appears as a line only where something comes near it."""
     far = write_experiment(tmp_path / "far", trials=1, before=Plan(rate=200), after=Plan(rate=200))
     report.write_all(far)
     html = (far / "index.html").read_text()
+    assert not any(f["id"] == "conntrack" and len(f["lines"]) > 2 for f in payload(html)["figures"])
     assert "nf_conntrack_max: 262,144, far above this scale" in html
+
+
+def test_an_empty_table_is_drawn_against_its_limit(tmp_path: Path) -> None:
+    idle = write_experiment(
+        tmp_path / "idle", trials=1, before=Plan(rate=0.1), after=Plan(rate=0.1)
+    )
+    report.write_all(idle)
+    html = (idle / "index.html").read_text()
+    assert "It stayed empty: nothing was tracked." in html
+    [figure] = [f for f in payload(html)["figures"] if f["id"] == "conntrack"]
+    assert figure["lines"][-1]["ink"] == "limit"
+    assert set(figure["lines"][-1]["values"]) == {262_144}
 
 
 def test_what_could_not_be_read_is_said_where_its_chart_would_be(tmp_path: Path) -> None:
@@ -156,8 +248,8 @@ def test_settings_that_changed_come_first_and_a_refused_one_is_marked(directory:
     assert (cell["refused"], cell["asked"], cell["value"]) == (True, "1", "2")
 
 
-def test_twenty_long_trials_make_a_small_page_quickly(tmp_path: Path) -> None:
-    """20 trials of 60 s at 10 samples a second and role: under 2 MB, under 3 s."""
+def test_twenty_long_trials_make_a_small_page(tmp_path: Path) -> None:
+    """20 trials of 60 s at 10 samples a second and role: under 2 MB. How long: bench/page.py."""
     path = write_experiment(
         tmp_path / "big",
         trials=10,
@@ -165,78 +257,13 @@ def test_twenty_long_trials_make_a_small_page_quickly(tmp_path: Path) -> None:
         after=Plan(duration=60, collapse=False),
     )
     stored = load(path)
-    comparison = report.compare_stored(stored)
-    gc.collect()
-    began = time.process_time()
-    html = render(stored, comparison)
-    took = time.process_time() - began
-    assert len(html.encode()) < 2_000_000
-    assert took < 3, f"{took:.1f} s of CPU"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium here: apt-get install chromium")
-    api = pytest.importorskip("playwright.sync_api")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    assert len(render(stored, report.compare_stored(stored)).encode()) < 2_000_000
 
 
 @pytest.fixture
-def opened(browser: Browser, directory: Path) -> Iterator[Opener]:
-    """Opens the page offline; at the end there must have been no error and no request."""
-    problems: list[str] = []
-    contexts: list[Any] = []
-
-    def open_page(width: int = 1280, scheme: Any = "light", **options: Any) -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                problems.append(request.url)
-                if not request.url.startswith(("file:", "data:"))
-                else None
-            ),
-        )
-        page.goto((directory / "index.html").as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
-def inked(page: Page, chart: str) -> dict[str, int]:
-    """How many pixels of a chart's canvas have the colour of each course."""
-    count: dict[str, int] = page.evaluate(
-        """(id) => {
-            const canvas = document.querySelector(`#${id} canvas`);
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            const style = getComputedStyle(document.documentElement);
-            const count = { first: 0, second: 0 };
-            for (const ink of ["first", "second"]) {
-                const hex = style.getPropertyValue(`--${ink}`).trim();
-                const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-                for (let i = 0; i < data.length; i += 4) {
-                    const near = Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 12;
-                    if (near && data[i + 3] > 250) count[ink] += 1;
-                }
-            }
-            return count;
-        }""",
-        chart,
-    )
-    return count
+def opened(open_page: Opener, directory: Path) -> Opener:
+    """Opens the page of the experiment."""
+    return lambda *args, **options: open_page(directory / "index.html", *args, **options)
 
 
 @pytest.mark.browser
@@ -262,15 +289,13 @@ class TestInBrowser:
 
     @pytest.mark.parametrize("width", [390, 1280])
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_fits_the_width(self, opened: Opener, tmp_path: Path, width: int, scheme: str) -> None:
+    def test_fits_the_width(self, opened: Opener, artefacts: Path, width: int, scheme: str) -> None:
         page = opened(width, scheme)
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate(
             "[...document.querySelectorAll('.uplot')].every(e => e.getBoundingClientRect().right <= innerWidth)"
         )
-        folder = Path(ARTEFACTS) if ARTEFACTS else tmp_path
-        folder.mkdir(parents=True, exist_ok=True)
-        shot = folder / f"page-{width}-{scheme}.png"
+        shot = artefacts / f"page-{width}-{scheme}.png"
         page.screenshot(path=shot, full_page=True)
         assert shot.stat().st_size > 50_000
 
@@ -310,15 +335,7 @@ class TestInBrowser:
 
     @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
     def test_axe_finds_nothing(self, opened: Opener, width: int, scheme: str) -> None:
-        """WCAG 2.2 A and AA and axe's best practices: no finding of any weight."""
-        axe = pytest.importorskip("axe_playwright_python")
-        page = opened(width, scheme)
-        page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-        page.evaluate((Path(axe.__file__).parent / "axe.min.js").read_text())
-        found = page.evaluate(
-            "axe.run().then(r => r.violations.map(v => [v.id, v.impact, v.nodes[0].html]))"
-        )
-        assert found == []
+        assert accessibility(opened(width, scheme)) == []
 
     def test_prints_in_light_colours_even_from_the_dark(self, opened: Opener) -> None:
         page = opened(scheme="dark")

@@ -3,19 +3,27 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import junitparser
 import msgspec
 import pytest
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 
 from lab import report
+from lab.cli.outcome import exit_code
 from lab.gates import parse_gate
-from lab.records import Comparison, Gate
-from lab.report import json_, junit, markdown, terminal
+from lab.records import Comparison, Gate, VerdictName
+from lab.report import hlog, json_, junit, markdown, terminal
 from lab.store import StoreError, load
+from lab.verdict import FAILS, REGRESSION
+from loadgen.cli.group import Exit
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment, write_run
 
+OPEN = {"about.schema.json", "snapshot.schema.json"}
+"""Records that allow fields to be added: a reader of them passes over what it does not know."""
 PUBLISHED = Path(__file__).parents[3] / "docs" / "schema"
 
 
@@ -40,6 +48,8 @@ def test_published_schema_is_the_record(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "file"),
     [
+        ("about.schema.json", "trials/01-before/run.json"),
+        ("snapshot.schema.json", "trials/01-before/snapshots/dropped_overdue.json"),
         ("comparison.schema.json", "comparison.json"),
         ("experiment.schema.json", "experiment.json"),
         ("run.schema.json", "trials/01-before/summary.json"),
@@ -49,10 +59,42 @@ def test_schema_validates_what_is_written(directory: Path, name: str, file: str)
     validator = jsonschema.Draft202012Validator(json_.schema(name))
     written = json.loads((directory / file).read_text())
     validator.validate(written)
-    assert not validator.is_valid(written | {"surprise": 1})
-    assert not validator.is_valid(
-        {k: v for k, v in written.items() if k != "schema"} | {"schema": 1}
-    )
+    if name not in OPEN:
+        assert not validator.is_valid(written | {"surprise": 1})
+    assert not validator.is_valid(written | {"schema": 1})
+
+
+def test_json_is_short_and_says_the_same(comparison: Comparison) -> None:
+    """What fits on a line is on one, and nothing is lost by that."""
+    text = json_.render(comparison)
+    assert msgspec.json.decode(text, type=Comparison) == comparison
+    lines = text.splitlines()
+    assert len(lines) < len(msgspec.json.format(text.encode(), indent=2).splitlines()) / 1.5
+    assert max(map(len, lines)) < 2 * max(len(comparison.sentence), 110)
+
+
+def test_latencies_of_an_arm_are_read_by_hdrhistogram(directory: Path) -> None:
+    """As its own log reader reads them: counts and percentiles of every trial and latency."""
+    stored = load(directory)
+    for arm in ("before", "after"):
+        reader = HistogramLogReader(
+            str(directory / f"latency-{arm}.hlog"), HdrHistogram(1, 10**9, 2)
+        )
+        found: dict[str, list[HdrHistogram]] = {}
+        while (histogram := reader.get_next_interval_histogram()) is not None:
+            found.setdefault(histogram.tag, []).append(histogram)
+        reader.close()
+        assert set(found) == {"connect", "first_byte", "total"}
+        for trial, histogram in zip(stored.counted(arm), found["total"], strict=True):
+            assert trial.summary is not None
+            total = trial.summary.latency["total"]
+            assert histogram.get_total_count() == total.count
+            assert histogram.get_value_at_percentile(99) / 1e6 == pytest.approx(total.p99, rel=0.01)
+
+
+def test_no_latencies_no_log(tmp_path: Path) -> None:
+    path = write_experiment(tmp_path / "e", trials=1, before=Plan(rate=0.1), after=Plan(duration=1))
+    assert set(hlog.render(load(path))) == {"latency-after.hlog"}
 
 
 def test_schema_validates_samples(directory: Path) -> None:
@@ -66,6 +108,20 @@ def test_junit_is_read_by_junitparser(comparison: Comparison) -> None:
     assert (suite.tests, suite.failures, suite.errors) == (2, 0, 0)
     assert [case.name for case in suite] == ["verdict", "failed: rate == 0"]
     assert all(case.is_passed for case in suite)
+
+
+@pytest.mark.parametrize("verdict", get_args(VerdictName))
+@pytest.mark.parametrize("fails", [FAILS, REGRESSION])
+@pytest.mark.parametrize("passed", [True, False])
+def test_junit_agrees_with_the_exit_code(
+    comparison: Comparison, verdict: VerdictName, fails: frozenset[VerdictName], passed: bool
+) -> None:
+    gate = Gate(expression="e", arm="after", value="1", passed=passed)
+    found = msgspec.structs.replace(comparison, verdict=verdict, gates=[gate])
+    [suite] = junitparser.JUnitXml.fromstring(junit.render(found, fails).encode())
+    code = exit_code(found, fails)
+    assert (code == Exit.PASS) == (suite.failures + suite.errors == 0)
+    assert (code == Exit.FAILED) == (suite.failures > 0)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +241,46 @@ class TestAcross:
         found = report.compare_across(str(tmp_path / "a"), str(tmp_path / "b"))
         assert found.verdict == "inconclusive"
         assert [len(arm.trials) for arm in found.arms] == [1, 1]
+
+    def test_arms_of_two_experiments_did_not_take_turns(
+        self, directory: Path, tmp_path: Path
+    ) -> None:
+        """The same tuning on another day, with another memcached: loud, but not inconclusive."""
+        other = write_experiment(tmp_path / "other", config={"memcached_threads": 1})
+        again = write_experiment(tmp_path / "again", config={"memcached_threads": 8})
+        path = again / "experiment.json"
+        path.write_text(
+            path.read_text().replace('"net.core.somaxconn": "4096"', '"net.core.somaxconn": "16"')
+        )
+        found = report.compare_across(str(other), str(again), out=tmp_path / "out")
+        assert found.verdict == "no_effect"
+        assert found.sentence.startswith("Not the tuning alone: ")
+        names = [line.partition(": ")[0] for line in found.differences]
+        assert names == [
+            "memcached threads", "client net.core.somaxconn", "server net.core.somaxconn",
+            "time (the arms did not take turns)",
+        ]  # fmt: skip
+        for name in ("index.html", "summary.md", "comparison.json"):
+            assert "the arms did not take turns" in (tmp_path / "out" / name).read_text()
+        [suite] = junitparser.JUnitXml.fromfile(str(tmp_path / "out" / "junit.xml"))
+        assert suite.failures == 0, "of two stored results the second is only not to be worse"
+
+    def test_gates_judge_the_second_against_the_first(self, directory: Path) -> None:
+        gate = parse_gate("lost: rate <= +5% vs before")
+        worse = report.compare_across(f"{directory}:after", f"{directory}:before", gates=[gate])
+        assert [g.passed for g in worse.gates if "vs" in g.expression] == [False]
+        same = report.compare_across(str(directory), str(directory), gates=[gate])
+        assert [g.passed for g in same.gates if "vs" in g.expression] == [True]
+
+    def test_settings_of_single_runs_are_read_from_them(self, tmp_path: Path) -> None:
+        for name, ports in (("a", "32768 60999"), ("b", "5000 65000")):
+            write_run(tmp_path / name, Plan(duration=1), seed=1)
+            path = tmp_path / name / "run.json"
+            path.write_text(path.read_text().replace("32768\\t60999", ports))
+        report.compare_across(str(tmp_path / "a"), str(tmp_path / "b"), out=tmp_path / "out")
+        html = (tmp_path / "out/index.html").read_text()
+        assert "<code>5000 65000</code>" in html
+        assert "<code>32768 60999</code>" in html
 
     def test_a_missing_arm_is_one_clear_line(self, tmp_path: Path) -> None:
         write_run(tmp_path / "a", Plan(), seed=1)
