@@ -12,7 +12,7 @@ from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import Course, Figure, middle
 from loadgen.report.page.series import tracks
 from loadgen.sample import Sample
-from loadgen.summary import Summary
+from loadgen.summary import Number, Summary
 from tests.loadgen.builders import about, generator_sample, run_config
 
 
@@ -70,7 +70,10 @@ def test_offered_is_what_the_schedule_says(config: dict[str, Any], offered: list
 
 def test_a_limit_far_off_is_named_and_a_near_one_drawn() -> None:
     def ports(used: int) -> Figure:
-        values = {"ephemeral_ports_in_use": used, "ephemeral_ports_limit": 28_232}
+        values: dict[str, Number] = {
+            "ephemeral_ports_in_use": used,
+            "ephemeral_ports_limit": 28_232,
+        }
         samples = [*steady(2, 10), *(Sample(t, "client", values) for t in (0.5, 1.5))]
         return figure(course(samples), "ports")
 
