@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,6 +14,7 @@ from lab.report.html import environment
 from lab.report.view import LABELS
 from loadgen.report.page import PAGE
 from loadgen.report.page.frame import style
+from loadgen.report.rows import said
 
 
 class _Arm(msgspec.Struct):
@@ -28,15 +31,28 @@ class _Comparison(msgspec.Struct):
 
 class _Experiment(msgspec.Struct):
     started_at: str = ""
+    config: dict[str, Any] = {}
+    environment: dict[str, Any] = {}
+
+
+def _about(experiment: _Experiment) -> Iterator[str]:
+    config = experiment.config
+    told = [said(key, config[key]) for key in ("rate", "duration") if key in config]
+    if told:
+        yield " for ".join(told)
+    if "kernel" in experiment.environment:
+        yield f"kernel {experiment.environment['kernel']}"
+    yield text.moment(experiment.started_at)
 
 
 def _entry(folder: Path) -> dict[str, str]:
     """Return one line of the list; a damaged experiment is listed as such."""
-    entry = {"folder": folder.name, "title": folder.name, "started_at": "", "when": ""}
+    entry = {"folder": folder.name, "title": folder.name, "started_at": "", "about": folder.name}
     try:
         raw = (folder / "experiment.json").read_bytes()
-        entry["started_at"] = msgspec.json.decode(raw, type=_Experiment).started_at
-        entry["when"] = text.moment(entry["started_at"])
+        experiment = msgspec.json.decode(raw, type=_Experiment)
+        entry["started_at"] = experiment.started_at
+        entry["about"] = " · ".join([folder.name, *_about(experiment)])
     except (OSError, msgspec.DecodeError):
         pass
     try:

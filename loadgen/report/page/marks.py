@@ -9,8 +9,13 @@ from loadgen.report.page.figures import Course, Marker
 
 END = "E"
 """The sign of the schedule's end."""
+_NEAR = 0.02
+"""Share of the time axis within which moments of one course have one marker."""
 _TAIL = 0.1
 """Seconds beyond the schedule's end from which on it is worth a marker."""
+
+Moment = tuple[float, str]
+"""Seconds, and what happened."""
 
 
 def markers(courses: Sequence[Course], end: float) -> list[Marker]:
@@ -22,13 +27,10 @@ def markers(courses: Sequence[Course], end: float) -> list[Marker]:
     """
     found: list[Marker] = []
     for course in courses:
-        moments: dict[float, list[str]] = {}
-        for moment, text in _moments(course):
-            moments.setdefault(moment, []).append(text)
-        for moment, texts in sorted(moments.items()):
+        for group in _grouped(sorted(_moments(course), key=lambda item: item[0]), end * _NEAR):
             whose = f"{course.name}, " if course.name else ""
-            text = f"{whose}{seconds(moment)}: {'; '.join(texts)}"
-            found.append(Marker(str(len(found) + 1), moment, course.ink, text))
+            text = f"{whose}{_told(group)}"
+            found.append(Marker(str(len(found) + 1), group[0][0], course.ink, text))
     due = _schedule_end(courses)
     if due is not None and due + _TAIL <= end:
         text = f"{seconds(due)}: the last arrival was due; later are only attempts under way"
@@ -36,7 +38,30 @@ def markers(courses: Sequence[Course], end: float) -> list[Marker]:
     return found
 
 
-def _moments(course: Course) -> Iterator[tuple[float, str]]:
+def _grouped(moments: Sequence[Moment], near: float) -> Iterator[list[Moment]]:
+    """Yield moments together that would lie upon each other in a chart."""
+    group: list[Moment] = []
+    for moment in moments:
+        if group and moment[0] - group[0][0] > near:
+            yield group
+            group = []
+        group.append(moment)
+    if group:
+        yield group
+
+
+def _told(group: Sequence[Moment]) -> str:
+    """Return what happened at one marker, each time said once."""
+    parts: list[str] = []
+    last = ""
+    for moment, text in group:
+        time = seconds(moment)
+        parts.append(text if time == last else f"{time}: {text}")
+        last = time
+    return "; ".join(parts)
+
+
+def _moments(course: Course) -> Iterator[Moment]:
     summary = course.summary
     if summary is not None:
         if summary.first_failure_at is not None:

@@ -128,22 +128,25 @@ def gauge(role: str, metric: str) -> Reader:
 def counter_rate(metric: str, role: str = ROLE_GENERATOR) -> Reader:
     """Return a reader of a counter's change per second.
 
-    The generator reports an outcome only once it has occurred: before that it is zero.
+    The generator reports an outcome only once it has occurred: in its samples before that it is
+    zero.
     """
 
     def read(found: Tracks, moments: Sequence[float]) -> Values | None:
         track = found.get((role, metric))
         if track is None:
             return None
-        values = read_off(track, moments, _gap(track, moments))
         if metric.startswith("generator_outcome_"):
-            values = [
-                0.0 if value is None and moment < track.times[0] else value
-                for value, moment in zip(values, moments, strict=True)
-            ]
-        return rate(values, moments)
+            track = _from_zero(track, found.get((role, "generator_scheduled")))
+        return rate(read_off(track, moments, _gap(track, moments)), moments)
 
     return read
+
+
+def _from_zero(track: Track, every: Track | None) -> Track:
+    """Return a counter with a zero for each sample that came before its first occurrence."""
+    before = every.times[: bisect_left(every.times, track.times[0])] if every is not None else []
+    return Track([*before, *track.times], [0.0] * len(before) + track.values)
 
 
 def per_call(part: str, whole: str) -> Reader:

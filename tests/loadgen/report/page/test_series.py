@@ -42,11 +42,16 @@ def test_counter_becomes_a_rate_whatever_the_moments_of_the_samples() -> None:
     assert rates[1:] == pytest.approx([1000] * 4)
 
 
-def test_an_outcome_is_zero_before_it_first_occurs() -> None:
-    samples = [Sample(0.5, "generator", {"generator_ok": 1})]
-    samples += [Sample(t, "generator", {"generator_outcome_reset": 10 * (t - 2)}) for t in (2, 3)]
-    rates = series.counter_rate("generator_outcome_reset")(series.tracks(samples), [0, 1, 2, 3])
-    assert rates == [None, 0, 0, 10]
+def test_an_outcome_is_zero_until_it_first_occurs() -> None:
+    """Nothing is drawn before the sample that had it first, however many it then was."""
+    samples = [Sample(t / 2, "generator", {"generator_scheduled": t}) for t in range(5)]
+    samples += [
+        Sample(t, "generator", {"generator_scheduled": 9, "generator_outcome_reset": number})
+        for t, number in ((2.5, 30), (3.0, 50))
+    ]
+    moments = [0, 0.5, 1, 1.5, 2, 2.5, 3]
+    rates = series.counter_rate("generator_outcome_reset")(series.tracks(samples), moments)
+    assert rates == [None, 0, 0, 0, 0, 60, 40]
 
 
 def test_a_metric_that_was_not_measured_has_no_curve() -> None:
