@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from lab import report
-from lab.cli.outcome import exit_code
+from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
 from lab.faults import check_faults, parse_fault
@@ -26,6 +26,8 @@ from lab.tunings import load
 from loadgen.cli.group import Exit
 from loadgen.config import parse_mix
 from loadgen.thresholds import parse_threshold
+
+__all__ = ["EXIT_OF_VERDICT", "build_plan", "execute", "show"]
 
 
 def build_plan(options: dict[str, Any], name: str) -> Plan:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import Final, get_args
 
 from lab.records import Comparison, VerdictName
 from lab.report import PAGE, reports_index
 from lab.verdict import FAILS, UNMEASURED
 from loadgen.cli.group import Exit
+
+EXIT_OF_VERDICT: Final[Mapping[VerdictName, Exit]] = {
+    **dict.fromkeys(get_args(VerdictName), Exit.PASS),
+    **dict.fromkeys(FAILS, Exit.FAILED),
+    **dict.fromkeys(UNMEASURED, Exit.INVALID),
+}
+"""What the verdict of an experiment stands for, gates apart."""
 
 
 def exit_code(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> Exit:

@@ -19,7 +19,10 @@ from loadgen.report import rows
 from loadgen.report.page import PAGE, frame
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import Course, Ink, middle
+from loadgen.report.page.frame import asset
 from loadgen.report.page.series import tracks
+
+__all__ = ["INKS", "asset", "courses", "environment", "render"]
 
 _ASSETS: Final = Path(__file__).parent / "assets"
 INKS: Final[dict[str, Ink]] = {"before": "first", "after": "second"}

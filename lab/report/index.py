@@ -42,16 +42,17 @@ def _about(experiment: _Experiment) -> Iterator[str]:
         yield " for ".join(told)
     if "kernel" in experiment.environment:
         yield f"kernel {experiment.environment['kernel']}"
-    yield text.moment(experiment.started_at)
 
 
 def _entry(folder: Path) -> dict[str, str]:
     """Return one line of the list; a damaged experiment is listed as such."""
-    entry = {"folder": folder.name, "title": folder.name, "started_at": "", "about": folder.name}
+    entry = {"folder": folder.name, "name": folder.name, "started_at": "", "when": ""}
+    entry["about"] = folder.name
     try:
         raw = (folder / "experiment.json").read_bytes()
         experiment = msgspec.json.decode(raw, type=_Experiment)
         entry["started_at"] = experiment.started_at
+        entry["when"] = text.moment(experiment.started_at)
         entry["about"] = " · ".join([folder.name, *_about(experiment)])
     except (OSError, msgspec.DecodeError):
         pass
@@ -67,7 +68,7 @@ def _entry(folder: Path) -> dict[str, str]:
         }
     tone, sign, words = LABELS[found.verdict]
     return entry | {
-        "title": " against ".join(arm.tuning for arm in reversed(found.arms)),
+        "name": " against ".join(arm.tuning for arm in reversed(found.arms)),
         "tone": tone,
         "sign": sign,
         "words": words,
