@@ -18,6 +18,7 @@ __all__ = [
     "NOTHING",
     "change",
     "count",
+    "effect",
     "interval",
     "moment",
     "percent",
@@ -64,6 +65,13 @@ def percent(change: float) -> str:
     if change >= 4:
         return f"×{significant(change + 1, 2)}"
     return f"{change:+.1%}".replace("-", "−")
+
+
+def effect(delta: float | None) -> str:
+    """Return Cliff's delta, -1 to 1, with its sign."""
+    if delta is None:
+        return NOTHING
+    return f"{delta:+.2f}".replace("-", "−") if delta else "0"
 
 
 def probability(p: float | None) -> str:

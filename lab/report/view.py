@@ -65,6 +65,7 @@ def metric_rows(comparison: Comparison) -> list[dict[str, Any]]:
             else text.change(metric),
             "judgement": judgement(metric),
             "p": text.probability(metric.p),
+            "effect": text.effect(metric.effect),
         }
         for metric in comparison.metrics
     ]

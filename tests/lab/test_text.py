@@ -100,6 +100,13 @@ def test_percent(change: float, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("delta", "shown"), [(None, "–"), (0.0, "0"), (1.0, "+1.00"), (-0.5, "−0.50")]
+)
+def test_effect(delta: float | None, shown: str) -> None:
+    assert text.effect(delta) == shown
+
+
+@pytest.mark.parametrize(
     ("words", "shown"),
     [
         ("the search grew long", "The search grew long"),

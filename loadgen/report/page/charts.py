@@ -27,6 +27,7 @@ from loadgen.report.page.series import (
     rate,
 )
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
+from loadgen.units import format_duration
 
 _WORTH_DRAWING: Final = 0.25
 """A limit is drawn when something comes to this share of it; else it is named beside the chart."""
@@ -194,15 +195,17 @@ def _connect_call(courses: Sequence[Course], x: list[float]) -> Figure:
 
 def _connect_latency(courses: Sequence[Course], x: list[float]) -> Figure:
     lines = []
+    width = max(1.0, x[1] - x[0]) if len(x) > 1 else 1.0
+    each = "second" if width == 1 else format_duration(width)
     for course in courses:
-        spans = [latency_spans(intervals, "connect", 0.99) for intervals in course.intervals]
+        spans = [latency_spans(rows, "connect", 0.99, width) for rows in course.intervals]
         if not spans or not spans[course.shown]:
             continue
         found = envelope(held(spans[course.shown], x), [held(row, x) for row in spans if row])
         lines.append(_line(course, "p99", 0, found.values, found.low, found.high))
     return Figure(
         id="connect-p99",
-        title="Connect, 99th percentile of each second",
+        title=f"Connect, 99th percentile of each {each}",
         unit="seconds, logarithmic",
         quantity="s",
         about="From the intended start to the finished handshake, of the connections that got so "

@@ -202,14 +202,30 @@ class Span(msgspec.Struct, frozen=True):
     value: float
 
 
-def latency_spans(intervals: Iterable[Interval], tag: str, q: float) -> list[Span]:
-    """Return a quantile of each interval of one latency, in seconds, in the order of time."""
-    spans = [
-        Span(interval.start, interval.start + interval.length, quantile(interval.counts, q))
-        for interval in intervals
-        if interval.tag == tag and interval.counts
+def latency_spans(
+    intervals: Iterable[Interval], tag: str, q: float, width: float = 1.0
+) -> list[Span]:
+    """Return a quantile of one latency over each stretch of time, in seconds, in order.
+
+    Args:
+        intervals: as stored, one a second.
+        tag: the latency.
+        q: the quantile, 0 to 1.
+        width: seconds of a stretch; the intervals that begin in it are added up, so that a long
+            run, of which not every second can be drawn, loses no spike between two points.
+    """
+    stretches: dict[int, list[Interval]] = {}
+    for interval in intervals:
+        if interval.tag == tag and interval.counts:
+            stretches.setdefault(int(interval.start / width + 1e-6), []).append(interval)
+    return [
+        Span(
+            min(interval.start for interval in found),
+            max(interval.start + interval.length for interval in found),
+            quantile(merged(interval.counts for interval in found), q),
+        )
+        for _, found in sorted(stretches.items())
     ]
-    return sorted(spans, key=lambda span: span.start)
 
 
 def held(spans: Sequence[Span], moments: Sequence[float]) -> Values:

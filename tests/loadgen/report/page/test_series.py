@@ -89,6 +89,16 @@ def test_quantile_of_each_second_holds_over_the_second() -> None:
     assert series.held([], [0, 1]) == [None, None]
 
 
+def test_a_long_run_loses_no_spike_between_two_points() -> None:
+    """Seconds are added up where not each can be drawn: the slow one is in its stretch's p99."""
+    intervals = [
+        Interval("connect", float(t), 1.0, {bucket(900 if t == 7 else 100): 10}) for t in range(10)
+    ]
+    spans = series.latency_spans(intervals, "connect", 0.99, width=5)
+    assert [(span.start, span.end) for span in spans] == [(0, 5), (5, 10)]
+    assert [span.value for span in spans] == pytest.approx([1e-4, 9e-4], rel=0.01)
+
+
 def test_an_interval_may_be_longer_than_a_second() -> None:
     """A worker that sits in connect() ends its second late."""
     intervals = [
