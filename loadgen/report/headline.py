@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -59,8 +59,10 @@ def _share(summary: Summary) -> str:
 def _sentence(summary: Summary) -> str:
     if not summary.scheduled:
         return "No connection was due."
-    duration = summary.config.get("duration")
+    duration: Any = summary.config.get("duration")
     span = f" in {format_duration(duration)}" if isinstance(duration, int | float) else ""
+    if span and summary.validity == "partial":
+        span = f" in {format_duration(summary.elapsed)} of {format_duration(duration)}"
     due = f"{plural(summary.scheduled, 'connection')}{span}"
     if not summary.failed + summary.dropped:
         rest = f"; {count(summary.unfinished)} were unfinished" if summary.unfinished else ""

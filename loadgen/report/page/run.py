@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from loadgen import rundir
 from loadgen.report import numbers, rows
-from loadgen.report.headline import headline, measured
+from loadgen.report.headline import headline
 from loadgen.report.page import frame
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import Course
@@ -58,7 +58,11 @@ def render(found: Salvaged, files: list[str]) -> str:
             tiles=_tiles(summary),
             missing=found.missing,
             gates=[
-                {"expression": gate.expression, "value": measured(gate), "passed": gate.passed}
+                {
+                    "expression": gate.expression,
+                    "value": rows.gate(gate.expression, gate.value),
+                    "passed": gate.passed,
+                }
                 for gate in summary.verdict.thresholds
             ],
             accounts=_accounts(summary),

@@ -51,6 +51,11 @@ def test_what_is_not_valid_is_said_before_anything_else(
     assert words in found.words
 
 
+def test_a_run_cut_short_says_how_far_it_came(clean: Summary) -> None:
+    found = headline(msgspec.structs.replace(clean, validity="partial", elapsed=2.0))
+    assert found.sentence.startswith("Of 100,000 connections in 2 s of 5 s, ")
+
+
 def test_a_broken_gate_is_named_with_what_was_measured(lost: Summary) -> None:
     gates = [
         ThresholdResult(expression="lost: rate == 0", value=0.25, passed=False),
