@@ -20,8 +20,14 @@ from loadgen.cli.group import fail
     metavar="FILE|-",
     help="Write the samples of all trials there instead, one line a sample, one column a metric.",
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Write the reports there instead, to publish them without the trials.",
+)
 @click.pass_context
-def command(ctx: click.Context, directory: Path, csv_file: str | None) -> None:
+def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path | None) -> None:
     """Rebuild every report of an experiment from its run directories.
 
     Works on an experiment that was interrupted, and on run directories that were cut off: the
@@ -45,14 +51,14 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None) -> None:
             with click.open_file(csv_file, "w", encoding="utf-8") as lines:
                 table.write(report.samples(directory), lines)
             return
-        comparison = report.write_all(directory)
+        comparison = report.write_all(directory, out=out)
     except (StoreError, ThresholdError) as error:
         fail(str(error))
     except BrokenPipeError:
         raise
     except OSError as error:
-        fail(f"cannot write {error.filename or directory}: {error.strerror}")
+        fail(f"cannot write {error.filename or out or directory}: {error.strerror}")
     show(comparison)
-    click.echo(f"report: {directory / report.PAGE}")
-    refreshed_index(directory)
+    click.echo(f"report: {(out or directory) / report.PAGE}")
+    refreshed_index(out or directory)
     sys.exit(int(exit_code(comparison)))

@@ -84,8 +84,9 @@ def write_all(
     *,
     predictions: Sequence[Prediction] | None = None,
     gates: Sequence[RelativeGate] = (),
+    out: Path | None = None,
 ) -> Comparison:
-    """Load an experiment, compare its arms, write every report into it; return the comparison.
+    """Load an experiment, compare its arms, write every report; return the comparison.
 
     An interrupted experiment and damaged files are reported on as far as they go; what is missing
     is said in the reports.
@@ -94,6 +95,7 @@ def write_all(
         directory: the experiment's.
         predictions: None for those of the capacity model.
         gates: further ones, beside those that the experiment was asked for.
+        out: where the reports go; None for the experiment's own directory.
 
     Raises:
         StoreError: when there is no experiment in the directory.
@@ -106,7 +108,7 @@ def write_all(
         model = not stored.experiment.config.get("faults")
         predictions = predict(stored.experiment, stored.summaries()) if model else ()
     comparison = compare_stored(stored, predictions=predictions, gates=[*asked, *gates])
-    write_reports(directory, stored, comparison)
+    write_reports(out or directory, stored, comparison)
     return comparison
 
 

@@ -87,6 +87,13 @@ def test_report_keeps_the_list_of_experiments_up_to_date(directory: Path) -> Non
     assert 'href="other/index.html"' in (directory.parent / "index.html").read_text()
 
 
+def test_reports_can_be_published_without_the_trials(directory: Path, tmp_path: Path) -> None:
+    done = call(rebuild, directory, "--out", tmp_path / "published")
+    assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'published' / 'index.html'}"
+    assert not (directory / "index.html").exists()
+    assert "trials/01" not in (tmp_path / "published" / "index.html").read_text()
+
+
 def test_report_of_a_single_run_is_its_page(tmp_path: Path) -> None:
     write_run(tmp_path / "run", CLEAN, seed=1)
     done = call(rebuild, tmp_path / "run")
