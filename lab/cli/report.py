@@ -44,6 +44,10 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
 
     try:
         if is_run(directory):
+            if out is not None:
+                fail(
+                    f"--out is for experiments; {directory} holds a single run, whose page is in it"
+                )
             ctx.invoke(
                 of_one_run, directory=directory, json_file=None, csv_file=csv_file, junit=None
             )

@@ -99,6 +99,8 @@ def test_report_of_a_single_run_is_its_page(tmp_path: Path) -> None:
     done = call(rebuild, tmp_path / "run")
     assert done.exit_code == 0
     assert "one run of the load generator" in (tmp_path / "run/index.html").read_text()
+    refused = call(rebuild, tmp_path / "run", "--out", tmp_path / "other")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (2, 1)
 
 
 def test_samples_of_all_trials_as_csv(directory: Path) -> None:
