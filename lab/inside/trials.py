@@ -17,7 +17,8 @@ from typing import Final
 import msgspec
 
 from lab import report as reports
-from lab.cli.execute import EXIT_OF_VERDICT, show
+from lab.cli.execute import show
+from lab.cli.outcome import exit_code
 from lab.cli.progress import trial_line
 from lab.compose_env import VARIABLES
 from lab.experiment import MAX_REPETITIONS
@@ -304,7 +305,7 @@ def send_home() -> None:
 
 
 def report() -> int:
-    """Write and show the report, end the servers; return the exit code of the verdict.
+    """Write and show the report, end the servers; return the exit code.
 
     Raises:
         OSError: when the user's folder cannot be written.
@@ -320,7 +321,7 @@ def report() -> int:
         for line in problems:
             print(f"problem: {line}")
         print(f"report: reports/{target.name}/index.html", flush=True)
-        return int(EXIT_OF_VERDICT[comparison.verdict])
+        return int(exit_code(comparison))
     finally:
         # Only now: with the servers the last container ends, and `docker compose up` with it.
         send_home()
