@@ -201,7 +201,7 @@ def test_the_report_lands_in_the_users_folder_with_the_verdict(
     assert target.name == directory.name
     names = {path.name for path in target.iterdir()}
     wanted = {"index.html", "summary.md", "comparison.json", "junit.xml", "experiment.json"}
-    assert wanted | {"trials"} == names
+    assert wanted | {"trials", "latency-before.hlog", "latency-after.hlog"} == names
     assert json.loads((target / "comparison.json").read_text())["verdict"] == "prevents"
     stored = load(target)
     assert stored.experiment.finished
