@@ -1,0 +1,171 @@
+"""A plan as text for people: what will happen, what to change, what that costs. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from typing import Final
+
+from lab.capacity import Forecast, Limit, LimitName
+from lab.plan import Plan, _topology, compose_block, memory, sysctl_file
+from lab.text import count, plural, seconds
+
+_WIDTH: Final = 96
+
+
+def _slow(limit: Limit, found: Forecast) -> str:
+    ports = found.ports
+    detour = (
+        f"after {count(limit.connections)} connections every quick port is held: each connect() "
+        f"passes {count(ports.quick)} ports in vain, about {seconds(ports.slow_connect)}"
+    )
+    if not limit.loses:
+        return f"{detour}. No connection is lost, but each costs that much CPU."
+    return (
+        f"{detour}, and the rate falls to some {count(ports.slow_rate)}/s without any error; the "
+        f"first arrival is lost at {seconds(limit.lost_at or limit.at)}. (How slow depends on the "
+        "machine; when does not.)"
+    )
+
+
+def _exhausted(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - one signature for all
+    return f"after {count(limit.connections)} connections no port is free: EADDRNOTAVAIL"
+
+
+def _tracked(limit: Limit, found: Forecast) -> str:
+    most = found.conntrack.most if found.conntrack else None
+    size = f" of {count(most)} entries" if most is not None else ""
+    return (
+        f"after {count(limit.connections)} connections the conntrack table{size} is full: SYNs are "
+        "dropped and connects time out"
+    )
+
+
+def _buckets(limit: Limit, found: Forecast) -> str:  # noqa: ARG001
+    return (
+        f"after {count(limit.connections)} connections tcp_max_tw_buckets is reached: connections "
+        "end without TIME_WAIT, unprotected against stray segments"
+    )
+
+
+def _files(limit: Limit, found: Forecast) -> str:  # noqa: ARG001
+    return f"{count(limit.connections)} connections are open at once: EMFILE"
+
+
+_LIMITS: Final[dict[LimitName, Callable[[Limit, Forecast], str]]] = {
+    "port_search_slow": _slow,
+    "ports_exhausted": _exhausted,
+    "conntrack_full": _tracked,
+    "time_wait_buckets_full": _buckets,
+    "open_files": _files,
+}
+
+BOUNDS: Final[dict[LimitName, str]] = {
+    "port_search_slow": "the search for a free port",
+    "ports_exhausted": "the number of ports",
+    "conntrack_full": "the conntrack table",
+    "time_wait_buckets_full": "tcp_max_tw_buckets",
+    "open_files": "open files",
+}
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=rest)
+
+
+def forecast_lines(found: Forecast) -> list[str]:
+    """Return what a forecast says, one thought a line."""
+    lines = []
+    first = found.first_loss
+    span = "" if found.duration is None else f" for {seconds(found.duration)}"
+    if first is None:
+        lines.append(f"holds {count(found.rate)}/s{span}")
+    else:
+        lines.append(f"does not hold {count(found.rate)}/s{span}")
+    for limit in found.limits:
+        at = f"{seconds(limit.at):>8}  "
+        lines += _wrapped(_LIMITS[limit.name](limit, found), at, " " * len(at))
+    if found.sustainable_rate is None:
+        lines.append("sustains any rate, as far as ports and tables go")
+    else:
+        bound = f"; the bound is {BOUNDS[found.bound_by]}" if found.bound_by else ""
+        lines.append(f"sustains {count(found.sustainable_rate)}/s{span}{bound}")
+    lines.append(f"in the long run: {', '.join(_steady(found))}")
+    return lines
+
+
+def _steady(found: Forecast) -> list[str]:
+    waiting = found.time_wait
+    facts = []
+    if waiting.side == "nobody":
+        facts.append("no TIME_WAIT sockets")
+    else:
+        facts.append(
+            f"{count(waiting.sockets)} TIME_WAIT sockets on the {waiting.side} "
+            f"({memory(waiting.bytes)})"
+        )
+    tracked = found.conntrack
+    if tracked is not None:
+        most = "" if tracked.most is None else f" of {count(tracked.most)}"
+        table = (
+            ""
+            if tracked.table_bytes is None
+            else f"; its hash table has {memory(tracked.table_bytes)}"
+        )
+        facts.append(
+            f"up to {count(tracked.entries)}{most} conntrack entries where one table sees it all "
+            f"({memory(tracked.bytes)}{table})"
+        )
+    facts.append(f"about {plural(max(1, round(found.in_flight)), 'connection')} open at once")
+    facts.append(f"a server pause of {seconds(found.accept_pause)} fills the accept queue")
+    return facts
+
+
+def _changes(plan: Plan) -> list[str]:
+    if not plan.lines:
+        if plan.now.holds:
+            return ["Nothing has to change."]
+        return ["No setting helps; the application can (below)."]
+    lines = ["Change:"]
+    for line in plan.lines:
+        was = "" if line.was is None else f"   (now {line.was or 'empty'})"
+        lines.append(f"  {line.key} = {line.value}{was}")
+        lines += _wrapped(f"{line.why}; price: {line.price}", "      ", "      ")
+    cost = memory(plan.bytes) if plan.bytes > 0 else "no memory"
+    lines += ["", f"With that it {forecast_lines(plan.then)[0]}, and costs {cost} in the long run:"]
+    lines += [f"  {text}" for text in forecast_lines(plan.then)[1:]]
+    if plan.sources_needed > plan.load["sources"]:
+        lines += _wrapped(
+            f"The settings alone are not enough with headroom: it takes {plan.sources_needed} "
+            f"client addresses (now {plan.load['sources']}), or one of the ways below.",
+            "  ",
+            "  ",
+        )
+    return lines
+
+
+def render(plan: Plan) -> str:
+    """Return the text that `lab plan` prints."""
+    lines = [
+        f"{plan.tuning} at {count(plan.now.rate)}/s, {_topology(plan)} (Linux {plan.kernel})",
+        *(f"  {text}" for text in forecast_lines(plan.now)),
+        "",
+        *_changes(plan),
+    ]
+    if plan.lines:
+        lines += ["", "As a sysctl.d file:", *_indented(sysctl_file(plan))]
+    block = compose_block(plan)
+    if block:
+        lines += ["", "In a compose file, under the client's service:", *_indented(block)]
+    lines += ["", "Instead, or beside it, in the application (often the right answer):"]
+    for text in plan.program:
+        lines += _wrapped(text, "  - ", "    ")
+    if plan.notes:
+        lines += ["", "Notes:"]
+        for text in plan.notes:
+            lines += _wrapped(text, "  - ", "    ")
+    return "\n".join(lines) + "\n"
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}".rstrip() for line in text.rstrip("\n").split("\n")]

@@ -1,0 +1,275 @@
+"""Runs the trials of a sweep: for each tuning a bracketing search, each trial at a fresh site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from lab.capacity import (
+    Forecast,
+    Kernel,
+    Load,
+    Settings,
+    Situation,
+    forecast,
+)
+from lab.sweep.records import Capacity, Probe, Sweep
+from lab.sweep.search import STEP, Bracketing, Ended
+from lab.testbed.base import SitePlan
+from lab.testbed.netns import NetnsTestbed
+from lab.trial import Observed, observe
+from lab.tuning import Tuning
+from loadgen import environment
+from loadgen.config import CloseMode
+from loadgen.summary import Summary
+
+SWEEP: str = "sweep.json"
+_CEILING_SECONDS = 1.0
+_CEILING_SHARE = 0.6
+"""Of the closed loop's rate: where an open loop begins to be safe on this machine."""
+_TRUSTED = 0.9
+"""Of that ceiling: below it a forecast can be tried as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPlan:
+    """What is to be measured, and how."""
+
+    name: str
+    tunings: tuple[Tuning, ...]
+    duration: float = 3.0
+    """Seconds of each trial."""
+    confirm: int = 4
+    precision: float = 0.05
+    close: CloseMode = "client"
+    site: SitePlan = field(default_factory=SitePlan)
+    loadgen: tuple[str, ...] = ()
+    """Further options of `loadgen run`."""
+    local_port_range: tuple[int, int] | None = None
+
+
+class Watcher(Protocol):
+    """Whoever shows a sweep's progress."""
+
+    def ceiling(self, rate: float) -> None:
+        """The closed loop's rate was found."""
+
+    def tuning_started(self, tuning: str, predicted: float | None) -> None:
+        """A search begins."""
+
+    def trial_started(self, tuning: str, rate: float) -> None:
+        """A trial begins."""
+
+    def trial_ended(self, tuning: str, probe: Probe) -> None:
+        """A trial ended."""
+
+    def tuning_ended(self, capacity: Capacity) -> None:
+        """A search ended."""
+
+
+def ended(summary: Summary) -> tuple[Ended, str]:
+    """Return how a trial ended, and why.
+
+    A trial that the generator or the machine spoiled is no evidence, even if nothing was lost.
+    """
+    if summary.validity != "valid":
+        reasons = summary.generator.reasons or [summary.validity]
+        return Ended.LIMITED, reasons[0]
+    if summary.failed or summary.dropped or summary.unfinished:
+        return Ended.LOST, summary.causes[0].title if summary.causes else "cause unknown"
+    return Ended.CLEAN, ""
+
+
+class Sweeper:
+    """Runs one sweep.
+
+    Args:
+        plan: what to measure.
+        testbed: where.
+        directory: where its files go; made if missing.
+        watcher: told of the progress.
+    """
+
+    def __init__(
+        self, plan: SweepPlan, testbed: NetnsTestbed, directory: Path, watcher: Watcher
+    ) -> None:
+        self._plan = plan
+        self._testbed = testbed
+        self._directory = directory
+        self._watcher = watcher
+        self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._closed_loop: float | None = None
+        self._found: list[Capacity] = []
+        (directory / "trials").mkdir(parents=True, exist_ok=True)
+
+    async def run(self) -> Sweep:
+        """Measure every tuning and return the record.
+
+        Raises:
+            TuningError: when a tuning cannot be applied.
+            TestbedError: when a site cannot be made.
+            TrialError: when a run cannot begin.
+        """
+        for tuning in self._plan.tunings:
+            await self._measure(tuning)
+            self._write(finished=False)
+        return self._write(finished=True)
+
+    async def _observe(self, tuning: Tuning, options: Sequence[str], directory: Path) -> Observed:
+        plan = self._plan
+        extra = [*("--close", plan.close), *plan.loadgen]
+        if plan.local_port_range is not None:
+            low, high = plan.local_port_range
+            extra += ["--local-port-range", f"{low}-{high}"]
+        return await observe(
+            self._testbed,
+            plan.site,
+            tuning,
+            arm=tuning.name,
+            options=[*options, *extra],
+            directory=self._directory / directory,
+        )
+
+    async def _ceiling(self, tuning: Tuning, number: int) -> Observed:
+        """Run the closed loop for a second: the machine's limit, and the settings in force."""
+        options = ["--rate", "max", "--duration", f"{_CEILING_SECONDS}s"]
+        return await self._observe(tuning, options, Path("trials", f"{number}-{tuning.name}-max"))
+
+    async def _measure(self, tuning: Tuning) -> None:
+        plan, number = self._plan, len(self._found) + 1
+        first = await self._ceiling(tuning, number)
+        if self._closed_loop is None or first.summary.rate.achieved > self._closed_loop:
+            self._closed_loop = first.summary.rate.achieved
+            self._watcher.ceiling(self._closed_loop)
+        found, for_good = self._forecasts(first, plan)
+        self._watcher.tuning_started(tuning.name, found.sustainable_rate)
+        search = self._search(found.sustainable_rate)
+        probes: list[Probe] = []
+        while (rate := search.next()) is not None:
+            probe = await self._probe(tuning, round(rate, 1), number, len(probes) + 1)
+            search.saw(rate, probe.ended)
+            probes.append(probe)
+        self._found.append(_conclude(tuning, first, found, for_good, search, probes))
+        self._watcher.tuning_ended(self._found[-1])
+
+    async def _probe(self, tuning: Tuning, rate: float, number: int, trial: int) -> Probe:
+        self._watcher.trial_started(tuning.name, rate)
+        directory = Path("trials", f"{number}-{tuning.name}-{trial:02d}")
+        options = ["--rate", f"{rate:g}", "--duration", f"{self._plan.duration}s"]
+        summary = (await self._observe(tuning, options, directory)).summary
+        how, why = ended(summary)
+        probe = Probe(
+            rate=rate,
+            ended=how,
+            scheduled=summary.scheduled,
+            ok=summary.ok,
+            failed=summary.failed,
+            dropped=summary.dropped,
+            why=why,
+            directory=str(directory),
+        )
+        self._watcher.trial_ended(tuning.name, probe)
+        return probe
+
+    def _search(self, predicted: float | None) -> Bracketing:
+        """Return the search: from the forecast where it can be tried, else from the ceiling."""
+        plan = self._plan
+        roof = (self._closed_loop or 0) * _CEILING_SHARE
+        if predicted is not None and 1 <= predicted <= roof * _TRUSTED:
+            half = 1 + plan.precision / 2
+            return Bracketing(
+                first=predicted / half,
+                narrow=half * half,
+                precision=plan.precision,
+                confirm=plan.confirm,
+            )
+        return Bracketing(
+            first=max(1.0, roof), narrow=STEP, precision=plan.precision, confirm=plan.confirm
+        )
+
+    @staticmethod
+    def _forecasts(observed: Observed, plan: SweepPlan) -> tuple[Forecast, Forecast]:
+        """Return the forecast for a load of the sweep's duration, and for one without end."""
+        situation = Situation(
+            load=Load(
+                rate=1.0,
+                close=plan.close,
+                sources=plan.site.source_addresses,
+                destinations=plan.site.servers,
+                local_port_range=plan.local_port_range,
+                rtt=plan.site.rtt,
+                service=0.0,
+            ),
+            settings=Settings.of(
+                observed.in_force.get("client", {}), observed.in_force.get("server")
+            ),
+            kernel=Kernel.of(str(observed.summary.environment.get("kernel", ""))),
+        )
+        short = replace(situation.load, duration=plan.duration)
+        return forecast(replace(situation, load=short)), forecast(situation)
+
+    def _write(self, *, finished: bool) -> Sweep:
+        """Write `sweep.json` as it stands, whole or not at all."""
+        plan = self._plan
+        config: dict[str, Any] = {
+            "duration": plan.duration,
+            "confirm": plan.confirm,
+            "precision": plan.precision,
+            "close": plan.close,
+            "servers": plan.site.servers,
+            "source_addresses": plan.site.source_addresses,
+            "rtt": plan.site.rtt,
+            "local_port_range": plan.local_port_range,
+            "loadgen": list(plan.loadgen),
+        }
+        sweep = Sweep(
+            name=plan.name,
+            started_at=self._started_at,
+            finished=finished,
+            config=config,
+            environment=environment.describe(),
+            closed_loop_rate=self._closed_loop,
+            capacities=list(self._found),
+        )
+        data = msgspec.json.format(msgspec.json.encode(sweep), indent=2) + b"\n"
+        path = self._directory / SWEEP
+        temporary = path.with_suffix(".new")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+        return sweep
+
+
+def _conclude(
+    tuning: Tuning,
+    first: Observed,
+    found: Forecast,
+    for_good: Forecast,
+    search: Bracketing,
+    probes: list[Probe],
+) -> Capacity:
+    low, high = search.low, search.high
+    below = search.tallies[low] if low is not None else None
+    above = search.tallies[high] if high is not None else None
+    causes = [probe.why for probe in probes if probe.ended is Ended.LOST]
+    return Capacity(
+        tuning=tuning.name,
+        settings=tuning.values,
+        predicted=found.sustainable_rate,
+        bound_by=found.bound_by,
+        for_good=for_good.sustainable_rate,
+        low=low,
+        high=high,
+        at_least=search.only_at_least,
+        clean=below.clean if below else 0,
+        lost=above.lost if above else 0,
+        tried_high=above.clean + above.lost if above else 0,
+        p=search.separation(),
+        cause=max(set(causes), key=causes.count) if causes else "",
+        probes=probes,
+        skipped=[f"{key}: {reason}" for key, reason in first.skipped.items()],
+    )

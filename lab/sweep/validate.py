@@ -1,0 +1,124 @@
+"""Runs the validation: each case once, at a fresh site, its prediction beside its measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab.capacity import forecast
+from lab.claims.ground import Ground, UntestableError
+from lab.claims.tracking import enable, fill
+from lab.predictions import situation_of
+from lab.sweep.cases import TOLERANCES, Case
+from lab.sweep.records import Check, Validation
+from lab.testbed.base import SitePlan
+from lab.testbed.netns import NetnsTestbed
+from lab.trial import observe
+from lab.tuning import parse
+from loadgen import environment
+
+VALIDATION: str = "validation.json"
+_UNITS = {"connections": "1", "rate": "/s", "time": "s", "sockets": "1"}
+_MOST = "net.netfilter.nf_conntrack_max"
+_COUNT = "net.netfilter.nf_conntrack_count"
+_TRIES = 3
+"""How often a trial that the generator spoiled is run before its case is given up."""
+
+Said = Callable[[Check], None]
+
+
+def _to_the_brink(margin: int) -> Callable[[int, int], None]:
+    """Return what fills the server's conntrack table but for `margin` entries."""
+
+    def prepare(client: int, server: int) -> None:
+        ground = Ground(client=client, server=server, source="198.18.0.1", servers=("198.19.0.1",))
+        enable(ground, "server")
+        most, count = ground.get("server", _MOST), ground.get("server", _COUNT)
+        if most is None:
+            raise UntestableError("connection tracking is not loaded; run `modprobe nf_conntrack`")
+        fill(ground, "server", int(most) - int(count or 0) - margin)
+        # The entries go with the namespace; nothing has to be flushed.
+        ground.stack.pop_all()
+
+    return prepare
+
+
+async def check(testbed: NetnsTestbed, case: Case, directory: Path) -> Check:
+    """Measure one case.
+
+    Raises:
+        TuningError: when its settings cannot be applied.
+        TestbedError: when a site cannot be made.
+        TrialError: when a run cannot begin.
+    """
+    tuning = parse(case.text, name=case.name, source="validation")
+    label = case.name.replace(" ", "-").replace(",", "")
+    options = ["--rate", f"{case.rate:g}", "--duration", f"{case.duration}s", *case.options]
+    note, run = "", directory
+    for attempt in range(1, _TRIES + 1):
+        run = directory / f"{label}-{attempt}"
+        try:
+            observed = await observe(
+                testbed,
+                SitePlan(servers=case.servers, source_addresses=case.sources),
+                tuning,
+                arm=case.name,
+                options=options,
+                directory=run,
+                prepare=None if case.margin is None else _to_the_brink(case.margin),
+            )
+        except UntestableError as error:
+            return _unmeasured(case, None, f"not testable here: {error}", run)
+        situation = situation_of(observed.summary, observed.in_force)
+        assert situation is not None
+        predicted = case.predict(forecast(situation))
+        if predicted is None:
+            return _unmeasured(case, None, "the model predicts no such limit here", run)
+        if observed.summary.validity == "valid":
+            measured = case.measure(observed.summary)
+            if measured is None:
+                return _unmeasured(case, predicted, "nothing broke within the trial", run)
+            return Check(
+                name=case.name,
+                situation=case.situation,
+                quantity=case.what,
+                unit=_UNITS[case.quantity],  # type: ignore[arg-type]  # the table's values are units
+                predicted=predicted,
+                measured=measured,
+                tolerance=TOLERANCES[case.quantity],
+                directory=run.name,
+            )
+        note = "; ".join(observed.summary.generator.reasons) or observed.summary.validity
+    return _unmeasured(case, predicted, f"spoiled {_TRIES} times: {note}", run)
+
+
+def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> Check:
+    return Check(
+        name=case.name,
+        situation=case.situation,
+        quantity=case.what,
+        unit=_UNITS[case.quantity],  # type: ignore[arg-type]  # the table's values are units
+        predicted=0 if predicted is None else predicted,
+        measured=None,
+        tolerance=TOLERANCES[case.quantity],
+        note=note,
+        directory=run.name,
+    )
+
+
+async def validate(
+    testbed: NetnsTestbed, cases: Sequence[Case], directory: Path, said: Said
+) -> Validation:
+    """Measure every case and return the record; raises as `check`."""
+    trials = directory / "trials"
+    trials.mkdir(parents=True, exist_ok=True)
+    checks = []
+    for case in cases:
+        checks.append(await check(testbed, case, trials))
+        said(checks[-1])
+    return Validation(
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        environment=environment.describe(),
+        checks=checks,
+    )
