@@ -76,6 +76,11 @@ def namespace_keys(root: Path = _ROOT) -> list[str]:
     ]
 
 
+def own_sysctls(keys: Iterable[str]) -> dict[str, str]:
+    """Return the values of dotted keys in this thread's own namespace, which needs no rights."""
+    return _read_all(_ROOT, keys)
+
+
 def apply(tuning: Tuning, namespace: int, *, arm: str, role: str, lenient: bool = False) -> Applied:
     """Put `tuning` in force in a namespace of the lab's own making.
 

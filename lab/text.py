@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "effect",
     "interval",
+    "memory",
     "moment",
     "percent",
     "plural",
@@ -79,3 +80,11 @@ def probability(p: float | None) -> str:
     if p is None:
         return NOTHING
     return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def memory(size: float) -> str:
+    """Return bytes in the unit that suits them, decimal: `14.5 MB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if abs(size) >= factor * 0.9995:
+            return f"{significant(size / factor)} {unit}"
+    return f"{size:.0f} B"

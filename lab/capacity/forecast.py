@@ -116,6 +116,8 @@ class Forecast(Record, frozen=True, kw_only=True):
     """None when no conntrack table sees the load."""
     in_flight: float
     """Connections open at once (Little's law: rate x lifetime)."""
+    floor_cpus: float
+    """Processors of the client that the kernel's own work takes, at least."""
     accept_pause: float
     """Seconds that the server may pause before its accept queue overflows."""
     limits: list[Limit]
@@ -358,6 +360,7 @@ def forecast(situation: Situation) -> Forecast:
         time_wait=_time_wait(situation),
         conntrack=_conntrack(tracking) if tracking else None,
         in_flight=load.rate * load.lifetime,
+        floor_cpus=load.rate * load.costs.floor,
         accept_pause=min(settings.somaxconn, load.backlog) / load.rate,
         limits=broken,
         assumed=list(settings.assumed),

@@ -7,6 +7,7 @@ from loadgen.cli.group import LazyGroup, run_command
 VERBS = {
     "run": "Compare two tunings under the same load, and judge whether the second prevents failures.",
     "claims": "Test every claim of the article by experiment on this kernel.",
+    "plan": "Predict what a rate comes to under a tuning, and compute one that holds it.",
     "tunings": "List the built-in tunings, or show one with what each line does here.",
     "compare": "Compare two stored runs or experiments.",
     "doctor": "Say what this machine can do, and how to get what is missing.",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from lab import report
+from lab.capacity import Load
 from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
@@ -22,7 +24,7 @@ from lab.report import terminal
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.tunings import load
+from lab.tunings import DEMAND, load
 from loadgen.cli.group import Exit
 from loadgen.config import parse_mix
 from loadgen.thresholds import parse_threshold
@@ -61,7 +63,7 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         loadgen += ["--local-port-range", f"{low}-{high}"]
     return Plan(
         name=name,
-        arms=((BEFORE, load(options["before"])), (AFTER, load(options["after"]))),
+        arms=tuple((arm, load(options[arm], _demand(options, rate))) for arm in (BEFORE, AFTER)),
         rate=None if rate == "auto" else float(rate),
         duration=options["duration"],
         trials=options["trials"],
@@ -107,6 +109,18 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
     if options["allow_host_sysctls"]:
         testbed = HostTuned(testbed, stack.enter_context(HostSettings()))
     return testbed
+
+
+def _demand(options: dict[str, Any], rate: float | str) -> Load:
+    """Return what the tuning `recommended` has to serve."""
+    return replace(
+        DEMAND,
+        rate=DEMAND.rate if isinstance(rate, str) else rate,
+        sources=options["clients"],
+        destinations=options["servers"],
+        close=options["close"],
+        local_port_range=options["local_port_range"],
+    )
 
 
 def show(comparison: Comparison) -> None:

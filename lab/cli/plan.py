@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from loadgen.cli import types
 from loadgen.cli.group import Exit, fail
+
+if TYPE_CHECKING:
+    from lab.plan import Plan
 
 THIS_HOST = "this-host"
 
@@ -89,60 +90,69 @@ def command(**options: Any) -> None:
     """Predict what a rate comes to under a tuning, and compute one that holds it.
 
     No connection is opened: the forecast follows from the settings, the addresses and what is known
-    of the kernel. `lab run` and `lab sweep --validate` measure it.
+    of the kernel (docs/capacity.md). `lab run` and `lab sweep` measure it.
     """
     from lab import plan as planning
-    from lab.capacity import CapacityError, Kernel, Load, Settings, Situation
-    from lab.plan_text import render
+    from lab.capacity import CapacityError
     from lab.tuning import TuningError
-    from lab.tunings import load as load_tuning
     from loadgen.summary import encode
 
-    rate = options["rate"]
-    if isinstance(rate, str):
-        fail(f"--rate {rate}: a plan needs a number of connections a second")
+    if isinstance(options["rate"], str):
+        fail(f"--rate {options['rate']}: a plan needs a number of connections a second")
     if "-" == options["output"] == options["json_file"]:
         fail("--output and --json cannot both be standard output")
-    name = options["tuning"]
     try:
-        wanted = {} if name == THIS_HOST else load_tuning(name).values
-        values, note = _values(this_host=name == THIS_HOST)
-        known = {**values, **wanted}
-        release = os.uname().release
-        situation = Situation(
-            load=Load(
-                rate=rate,
-                duration=options["duration"],
-                close=options["close"],
-                sources=options["clients"],
-                destinations=options["servers"],
-                rtt=options["rtt"],
-                local_port_range=options["local_port_range"],
-                bind_early=options["bind_early"],
-                tracked=options["conntrack"] and "net.netfilter.nf_conntrack_max" in known,
-            ),
-            settings=Settings.of(known),
-            kernel=Kernel.of(release),
-        )
-        plan = planning.make(situation, known, tuning=name, kernel=release)
+        plan, note = _plan(options)
     except (TuningError, CapacityError) as error:
         fail(str(error))
     quiet = "-" in {options["output"], options["json_file"]}
     if not quiet:
-        click.echo(render(plan), nl=False)
+        click.echo(planning.render(plan), nl=False)
         if note:
-            click.echo(f"\n{note}")
+            click.echo(f"\nnote: {note}")
     _write(options["output"], planning.sysctl_file(plan))
     _write(options["json_file"], encode(plan).decode())
     if not quiet and options["output"]:
-        target = Path(options["output"])
-        shown = target if "/" in str(target) else f"./{target}"
-        click.echo(
-            f"\nwritten: {target}; prove it: lab run --after {shown} --rate {rate:g} "
-            f"--clients {options['clients']} --servers {options['servers']}"
-        )
+        from lab.plan.files import proof
+
+        target = options["output"]
+        shown = target if "/" in target else f"./{target}"
+        click.echo(f"\nwritten: {target}; prove it: {proof(plan, shown)}")
     if not plan.then.holds:
         raise SystemExit(int(Exit.FAILED))
+
+
+def _plan(options: dict[str, Any]) -> tuple[Plan, str]:
+    """Return the plan, and what to say about where its values come from.
+
+    Raises:
+        TuningError: for a tuning that cannot be read.
+        CapacityError: for a situation that cannot be.
+    """
+    from lab.apply import own_sysctls
+    from lab.capacity import KEYS, Load
+    from lab.fresh import fresh_values
+    from lab.tunings import load, plan_for
+
+    demand = Load(
+        rate=options["rate"],
+        duration=options["duration"],
+        close=options["close"],
+        sources=options["clients"],
+        destinations=options["servers"],
+        rtt=options["rtt"],
+        local_port_range=options["local_port_range"],
+        bind_early=options["bind_early"],
+        tracked=options["conntrack"],
+    )
+    name = options["tuning"]
+    if name == THIS_HOST:
+        known, note = own_sysctls(KEYS), ""
+    else:
+        wanted = load(name, demand).values
+        fresh, note = fresh_values(KEYS)
+        known = {**fresh, **{key: value for key, value in wanted.items() if key in fresh}}
+    return plan_for(demand, known, tuning=name), note
 
 
 def _write(where: str | None, text: str) -> None:
@@ -155,30 +165,3 @@ def _write(where: str | None, text: str) -> None:
         Path(where).write_text(text, encoding="utf-8")
     except OSError as error:
         fail(f"cannot write {where}: {error.strerror}")
-
-
-def _values(*, this_host: bool) -> tuple[Mapping[str, str], str]:
-    """Return the sysctls of a fresh namespace, or of this one, and what to say about them."""
-    from lab.apply import read_sysctls
-    from lab.capacity import KEYS
-    from lab.testbed.base import TestbedError
-    from lab.testbed.userns import ensure_privileges
-    from loadgen.namespace import NamespaceError, new_namespace, own_namespace
-
-    note = ""
-    try:
-        if this_host:
-            namespace = own_namespace()
-        else:
-            ensure_privileges()
-            namespace = new_namespace()
-    except (TestbedError, NamespaceError):
-        namespace = own_namespace()
-        note = (
-            "note: no fresh namespace may be made here, so what the tuning does not set was taken "
-            "from this host as it is"
-        )
-    try:
-        return read_sysctls(namespace, KEYS), note
-    finally:
-        os.close(namespace)

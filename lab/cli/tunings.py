@@ -28,24 +28,17 @@ def command(ctx: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a tuning, a built-in one or a sysctl.d file, with what it does on this host."""
-    import os
-
-    from lab.apply import read_sysctls
+    from lab.apply import own_sysctls
     from lab.sysctls import CATALOGUE
     from lab.tuning import TuningError
     from lab.tuning_text import render
     from lab.tunings import load
-    from loadgen.namespace import own_namespace
 
     try:
         tuning = load(name)
     except TuningError as error:
         fail(str(error))
-    own = own_namespace()
-    try:
-        host = read_sysctls(own, {*CATALOGUE, *tuning.values})
-    finally:
-        os.close(own)
+    host = own_sysctls({*CATALOGUE, *tuning.values})
     click.echo(render(tuning, host))
 
 

@@ -1,22 +1,32 @@
 """Where tunings come from: the ones shipped with the lab, and any sysctl.d file on disk.
 
 The built-in tunings are the `.conf` files beside this one, so that an engineer can read them, copy
-them to /etc/sysctl.d, or start a tuning of their own from one.
+them to /etc/sysctl.d, or start a tuning of their own from one. `recommended` has no file: it is
+computed for the rate and the addresses that it is to serve, on the kernel at hand (lab/plan).
 """
 
 from __future__ import annotations
 
 import difflib
+import os
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation
+from lab.capacity.situation import TRACKED_MOST
+from lab.fresh import fresh_values
+from lab.plan import Plan, make, sysctl_file
 from lab.tuning import Tuning, TuningError, parse
 
 _MOST_BYTES: Final = 1 << 20
 """A sysctl.d file is a few kilobytes; more is somebody's log or disk image."""
 
-_FIRST: Final = ("kernel-default", "article-before", "article", "recommended")
+RECOMMENDED: Final = "recommended"
+DEMAND: Final = Load(rate=20_000, tracked=True)
+"""What `recommended` is computed for where nobody says."""
+_FIRST: Final = ("kernel-default", "article-before", "article", RECOMMENDED)
 
 
 def builtin_names() -> tuple[str, ...]:
@@ -26,6 +36,7 @@ def builtin_names() -> tuple[str, ...]:
         for entry in resources.files(__name__).iterdir()
         if entry.name.endswith(".conf")
     }
+    names.add(RECOMMENDED)
     return tuple(sorted(names, key=lambda name: (*_rank(name), name)))
 
 
@@ -33,11 +44,12 @@ def _rank(name: str) -> tuple[int]:
     return (_FIRST.index(name) if name in _FIRST else len(_FIRST),)
 
 
-def load(name_or_path: str) -> Tuning:
+def load(name_or_path: str, demand: Load = DEMAND) -> Tuning:
     """Return the tuning of that name, or the one in that file.
 
     Args:
         name_or_path: a path when it has a `/` in it or ends in `.conf`; else a built-in's name.
+        demand: what `recommended` is to serve; the others are what they are.
 
     Raises:
         TuningError: no such name or file, an unreadable file, or a line that cannot be parsed.
@@ -52,8 +64,41 @@ def load(name_or_path: str) -> Tuning:
         raise TuningError(
             f"no tuning {name_or_path!r}: {guess}built-in are {', '.join(names)}{path}"
         )
+    if name_or_path == RECOMMENDED:
+        return recommended(demand)
     text = resources.files(__name__).joinpath(f"{name_or_path}.conf").read_text("utf-8")
     return parse(text, name=name_or_path, source="built-in")
+
+
+def recommended(demand: Load = DEMAND) -> Tuning:
+    """Return the tuning that holds a load on this kernel, no line more than it takes.
+
+    Raises:
+        TuningError: when this kernel's own settings cannot be made sense of.
+    """
+    known, _ = fresh_values(KEYS)
+    try:
+        plan = plan_for(demand, known, tuning="kernel-default")
+    except CapacityError as error:
+        raise TuningError(f"cannot compute {RECOMMENDED}: {error}") from None
+    return parse(sysctl_file(plan, RECOMMENDED), name=RECOMMENDED, source="built-in")
+
+
+def plan_for(demand: Load, known: dict[str, str], *, tuning: str) -> Plan:
+    """Return the plan for a load on this kernel.
+
+    Args:
+        demand: what is asked; `tracked` counts only where there is a conntrack table.
+        known: the sysctls in force, by dotted key.
+        tuning: the name of what is in force.
+
+    Raises:
+        CapacityError: when a setting cannot be.
+    """
+    release = os.uname().release
+    load = replace(demand, tracked=demand.tracked and TRACKED_MOST in known)
+    situation = Situation(load=load, settings=Settings.of(known), kernel=Kernel.of(release))
+    return make(situation, known, tuning=tuning, kernel=release)
 
 
 def _from_file(written: str) -> Tuning:

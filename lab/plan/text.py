@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from lab.capacity import Forecast, Limit, LimitName
-from lab.plan import Plan, _topology, compose_block, memory, sysctl_file
-from lab.text import count, plural, seconds
+from lab.plan.files import compose_blocks, sysctl_file, topology
+from lab.plan.records import Plan
+from lab.text import count, memory, plural, seconds, significant
 
 _WIDTH: Final = 96
+_ANY_RATE: Final = 1_000_000
+"""Connections per second that no processor of today makes."""
 
 
 def _slow(limit: Limit, found: Forecast) -> str:
@@ -74,24 +77,30 @@ def _wrapped(text: str, first: str, rest: str) -> list[str]:
 
 
 def forecast_lines(found: Forecast) -> list[str]:
-    """Return what a forecast says, one thought a line."""
-    lines = []
-    first = found.first_loss
+    """Return what a forecast says, one thought a paragraph, wrapped."""
     span = "" if found.duration is None else f" for {seconds(found.duration)}"
-    if first is None:
-        lines.append(f"holds {count(found.rate)}/s{span}")
-    else:
-        lines.append(f"does not hold {count(found.rate)}/s{span}")
+    verb = "holds" if found.holds else "does not hold"
+    lines = [f"{verb} {count(found.rate)}/s{span}"]
     for limit in found.limits:
         at = f"{seconds(limit.at):>8}  "
         lines += _wrapped(_LIMITS[limit.name](limit, found), at, " " * len(at))
-    if found.sustainable_rate is None:
-        lines.append("sustains any rate, as far as ports and tables go")
-    else:
-        bound = f"; the bound is {BOUNDS[found.bound_by]}" if found.bound_by else ""
-        lines.append(f"sustains {count(found.sustainable_rate)}/s{span}{bound}")
-    lines.append(f"in the long run: {', '.join(_steady(found))}")
-    return lines
+    lines += _wrapped(f"sustains {_capacity(found)}", "", "  ")
+    return [*lines, *_wrapped(f"in the long run: {'; '.join(_steady(found))}", "", "  ")]
+
+
+def _capacity(found: Forecast) -> str:
+    rate, ports = found.sustainable_rate, found.ports
+    if rate is None or rate > _ANY_RATE:
+        return "any rate, as far as ports and tables go; the processors are the limit"
+    span = "" if found.duration is None else f" for {seconds(found.duration)}"
+    bound = f"; the bound is {BOUNDS[found.bound_by]}" if found.bound_by else ""
+    detour = ""
+    if ports.quick < ports.usable and ports.quick_rate is not None and ports.quick_rate < rate:
+        detour = (
+            f"; above {count(ports.quick_rate)}/s for long, connect() takes the slow search, about "
+            f"{seconds(ports.slow_connect)} each"
+        )
+    return f"{count(rate)}/s{span}{bound}{detour}"
 
 
 def _steady(found: Forecast) -> list[str]:
@@ -107,17 +116,14 @@ def _steady(found: Forecast) -> list[str]:
     tracked = found.conntrack
     if tracked is not None:
         most = "" if tracked.most is None else f" of {count(tracked.most)}"
-        table = (
-            ""
-            if tracked.table_bytes is None
-            else f"; its hash table has {memory(tracked.table_bytes)}"
-        )
+        table = "" if tracked.table_bytes is None else f", hash table {memory(tracked.table_bytes)}"
         facts.append(
-            f"up to {count(tracked.entries)}{most} conntrack entries where one table sees it all "
+            f"up to {count(tracked.entries)}{most} conntrack entries where one table sees them all "
             f"({memory(tracked.bytes)}{table})"
         )
     facts.append(f"about {plural(max(1, round(found.in_flight)), 'connection')} open at once")
-    facts.append(f"a server pause of {seconds(found.accept_pause)} fills the accept queue")
+    facts.append(f"kernel work of {significant(found.floor_cpus, 2)} CPU on the client")
+    facts.append(f"a server that pauses for {seconds(found.accept_pause)} fills its accept queue")
     return facts
 
 
@@ -126,18 +132,23 @@ def _changes(plan: Plan) -> list[str]:
         if plan.now.holds:
             return ["Nothing has to change."]
         return ["No setting helps; the application can (below)."]
-    lines = ["Change:"]
+    share = f"{plan.headroom - 1:.0%}"
+    lines = [f"Change, for this rate and {share} more:"]
     for line in plan.lines:
         was = "" if line.was is None else f"   (now {line.was or 'empty'})"
         lines.append(f"  {line.key} = {line.value}{was}")
         lines += _wrapped(f"{line.why}; price: {line.price}", "      ", "      ")
-    cost = memory(plan.bytes) if plan.bytes > 0 else "no memory"
-    lines += ["", f"With that it {forecast_lines(plan.then)[0]}, and costs {cost} in the long run:"]
-    lines += [f"  {text}" for text in forecast_lines(plan.then)[1:]]
-    if plan.sources_needed > plan.load["sources"]:
+    told = forecast_lines(plan.then)
+    lines += [
+        "",
+        f"With that it {told[0]}, and tables take {memory(plan.bytes_then)} in the long run "
+        f"(now {memory(plan.bytes_now)}):",
+        *(f"  {text}" for text in told[1:]),
+    ]
+    if plan.sources_needed > plan.load.sources:
         lines += _wrapped(
-            f"The settings alone are not enough with headroom: it takes {plan.sources_needed} "
-            f"client addresses (now {plan.load['sources']}), or one of the ways below.",
+            f"The settings alone are not enough for {share} more: it takes {plan.sources_needed} "
+            f"client addresses (now {plan.load.sources}), or one of the ways below.",
             "  ",
             "  ",
         )
@@ -147,16 +158,15 @@ def _changes(plan: Plan) -> list[str]:
 def render(plan: Plan) -> str:
     """Return the text that `lab plan` prints."""
     lines = [
-        f"{plan.tuning} at {count(plan.now.rate)}/s, {_topology(plan)} (Linux {plan.kernel})",
+        f"{plan.tuning} at {count(plan.now.rate)}/s, {topology(plan)} (Linux {plan.kernel})",
         *(f"  {text}" for text in forecast_lines(plan.now)),
         "",
         *_changes(plan),
     ]
     if plan.lines:
         lines += ["", "As a sysctl.d file:", *_indented(sysctl_file(plan))]
-    block = compose_block(plan)
-    if block:
-        lines += ["", "In a compose file, under the client's service:", *_indented(block)]
+    for side, block in compose_blocks(plan).items():
+        lines += ["", f"In a compose file, under the {side}'s service:", *_indented(block)]
     lines += ["", "Instead, or beside it, in the application (often the right answer):"]
     for text in plan.program:
         lines += _wrapped(text, "  - ", "    ")
