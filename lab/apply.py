@@ -22,6 +22,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
@@ -37,7 +38,10 @@ from loadgen.namespace import own_namespace, run_inside
 _ROOT: Final = Path("/proc/sys")
 _RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _WRITE_BITS: Final = 0o222
+_READ_BITS: Final = 0o444
 _FOLDERS: Final = ("bridge", "core", "ipv4", "netfilter", "unix")
+_FAMILIES: Final = ("ipv4", "ipv6")
+_TREES: Final = ("conf", "neigh")
 _T = TypeVar("_T")
 
 
@@ -68,12 +72,15 @@ def read_sysctls(namespace: int, keys: Iterable[str]) -> dict[str, str]:
 
 
 def namespace_keys(root: Path = _ROOT) -> list[str]:
-    """Return the dotted keys that exist in this thread's namespace, without those of devices."""
-    return [
-        to_key(f"net/{folder}/{path.name}")
-        for folder in _FOLDERS
-        for path in root.joinpath("net", folder).glob("*")
-    ]
+    """Return the dotted keys that exist in this thread's namespace; of devices those of `default`.
+
+    What a device that is not here would have, every new device gets from `default`.
+    """
+    net = root / "net"
+    leaves = [path for folder in _FOLDERS for path in net.joinpath(folder).glob("*")]
+    for family, tree in product(_FAMILIES, _TREES):
+        leaves += net.joinpath(family, tree).glob("default/*")
+    return [to_key(str(path.relative_to(root))) for path in leaves]
 
 
 def own_sysctls(keys: Iterable[str]) -> dict[str, str]:
@@ -207,7 +214,13 @@ def _is_own(namespace: int) -> bool:
 def _look(path: Path) -> File:
     if not path.is_file():
         return MISSING
-    return File(exists=True, writable=bool(path.stat().st_mode & _WRITE_BITS), value=_read(path))
+    mode = path.stat().st_mode
+    return File(
+        exists=True,
+        writable=bool(mode & _WRITE_BITS),
+        readable=bool(mode & _READ_BITS),
+        value=_read(path),
+    )
 
 
 def _read(path: Path) -> str | None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from lab import refusals
 from lab.refusals import Refusal
-from lab.sysctl_names import missing_module
+from lab.sysctl_names import TRIGGERS, is_rooted, missing_module
 from lab.sysctls import CATALOGUE
-from lab.tuning import Setting
+from lab.tuning import Setting, is_glob
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class File:
     writable: bool
     """By its mode: a container shows it although its /proc/sys is mounted read-only."""
     value: str | None
+    readable: bool = True
+    """By its mode: what can only be written does something and keeps no value."""
 
 
 MISSING = File(exists=False, writable=False, value=None)
@@ -38,8 +40,14 @@ def judge(setting: Setting, *, here: File, host: File, names: Iterable[str]) -> 
         host: the same on the host.
         names: dotted keys that exist in the namespace, to guess from.
     """
+    if not is_rooted(setting.key) and not host.exists:
+        return refusals.absent(setting, names)
     if not setting.key.startswith("net."):
-        return refusals.out_of_scope(setting)
+        return refusals.out_of_scope(setting, exists=host.exists)
+    if is_glob(setting.key):
+        return refusals.glob(setting)
+    if setting.key in TRIGGERS or (here.exists and not here.readable):
+        return refusals.trigger(setting)
     entry = CATALOGUE.get(setting.key)
     shared = entry is not None and entry.scope == "host"
     if not here.exists:

@@ -2,8 +2,8 @@
 
 `lab.apply` finds out what happens to a line; here each finding becomes one clear line for the user.
 A refusal is *known* when the catalogue explains it: the key is real, but belongs to the host, to
-another kernel or to a module that is not loaded. The rest are mistakes: a name that nobody knows, a
-value that the kernel does not take.
+another kernel or to a module that is not loaded, or it decides no connect. The rest are mistakes: a
+name that nobody knows, a value that the kernel does not take for a key that matters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.sysctl_names import missing_module, obsolete
+from lab.sysctl_names import device_of, elsewhere, missing_module, obsolete
 from lab.sysctls import CATALOGUE
 from lab.tuning import Setting
 
@@ -36,11 +36,13 @@ class Refusal:
         return f"{self.setting.key}: {self.reason}; {self.remedy}"
 
 
-def out_of_scope(setting: Setting) -> Refusal:
+def out_of_scope(setting: Setting, *, exists: bool) -> Refusal:
     """Outside net.*: no part of a network namespace, so writing it would change the host."""
+    lacking = "" if exists else " (which has no such key)"
     return Refusal(
         setting,
-        "no part of a network namespace but of the whole host, which the lab leaves as it is",
+        f"no part of a network namespace but of the whole host{lacking}, which the lab leaves as "
+        "it is",
         "set it on the host before the run if it matters",
         known=True,
         harmless=True,
@@ -63,6 +65,29 @@ def host_wide(setting: Setting, current: str | None) -> Refusal:
         f"set it there with `sysctl -w {setting.key}='{setting.value}'`, {_MARK}",
         known=True,
         harmless=entry is None or not entry.bears,
+    )
+
+
+def glob(setting: Setting) -> Refusal:
+    """A pattern over network devices."""
+    return Refusal(
+        setting,
+        "a glob over network devices: which keys it means depends on the devices present, and none "
+        "of them decides whether a connection finds a port, a queue slot or a conntrack entry",
+        "write one line for each key if it matters",
+        known=True,
+        harmless=True,
+    )
+
+
+def trigger(setting: Setting) -> Refusal:
+    """A file that can only be written: it does something and keeps no value."""
+    return Refusal(
+        setting,
+        "an action and no setting: it can be written and never read back",
+        "delete the line",
+        known=True,
+        harmless=True,
     )
 
 
@@ -89,6 +114,15 @@ def absent(setting: Setting, names: Iterable[str]) -> Refusal:
         today = f" (today {past.became})" if past.became else ""
         return Refusal(setting, f"{past.why}{today}", f"{remedy}, {_MARK}", known=True)
     entry = CATALOGUE.get(setting.key)
+    device = device_of(setting.key)
+    if device is not None and device[1] in exists:
+        return Refusal(
+            setting,
+            f"the lab's namespaces have no device {device[0]}",
+            "delete the line",
+            known=True,
+            harmless=True,
+        )
     if module and not any(missing_module(name) == module for name in exists):
         what = "connection tracking" if module == "nf_conntrack" else "bridge filtering"
         return Refusal(
@@ -102,6 +136,9 @@ def absent(setting: Setting, names: Iterable[str]) -> Refusal:
         return Refusal(
             setting, f"this kernel has no such key{since}", f"delete the line, {_MARK}", known=True
         )
+    reason = elsewhere(setting.key)
+    if reason:
+        return Refusal(setting, reason, f"delete the line, {_MARK}", known=True, harmless=True)
     close = difflib.get_close_matches(setting.key, exists | set(CATALOGUE), n=1, cutoff=0.8)
     guess = f"did you mean {close[0]}?" if close else "correct the name"
     return Refusal(setting, "this kernel has no such key", f"{guess} {_MARK}", known=False)
@@ -123,8 +160,18 @@ def rejected(setting: Setting, error: int) -> Refusal:
         setting,
         f"the kernel rejects {setting.value!r} ({', '.join(facts)})",
         f"correct the value, {_MARK}",
-        known=False,
+        known=_without_bearing(setting.key),
     )
+
+
+def _without_bearing(key: str) -> bool:
+    """Whether a key that exists decides no connect: the catalogue names every one that does.
+
+    What such a key is set to, or fails to be set to, changes no result; a congestion control that
+    this kernel lacks must not stop a run.
+    """
+    entry = CATALOGUE.get(key)
+    return entry is None or not entry.bears
 
 
 def forbidden(setting: Setting, error: int) -> Refusal:
@@ -144,7 +191,7 @@ def differs(setting: Setting, got: str | None) -> Refusal:
         setting,
         f"was set to {setting.value!r} but {found}",
         f"write the value in the kernel's own form, {_MARK}",
-        known=False,
+        known=_without_bearing(setting.key),
     )
 
 

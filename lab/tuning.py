@@ -10,9 +10,10 @@ goes to /etc/sysctl.d. The rules are those of systemd-sysctl and procps, which a
   `net.ipv4.conf.eth0/100.rp_filter` are one key.
 - The last assignment of a key wins, and takes the place of the last one in the order of writing.
 
-Two of their features are refused, each with its reason, because an experiment must know which keys
-it sets: globs (`net.ipv4.conf.*.rp_filter`) and exclusions (`-key` without a value), which only
-serve globs.
+Two of their features are not carried out, because an experiment must know which keys it sets: globs
+and exclusions (`-key` without a value), which only serve globs. A glob over network devices
+(`net.ipv4.conf.*.rp_filter`), as distributions ship them, decides no connect: it is read, and left
+out with its reason when the tuning is applied. Any other glob is refused.
 
 One thing is ours: a comment that starts with `#:` keeps the line of somebody's advice that the next
 setting stands for, in its own old names. Other readers see a comment.
@@ -25,11 +26,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lab.sysctl_names import obsolete, to_key
+from lab.sysctl_names import device_of, obsolete, to_key
 from lab.sysctl_values import integers
 from lab.sysctls import CATALOGUE
 
 _GLOB: Final = frozenset("*?[")
+_DEVICE_GLOB: Final = re.compile(r"net/ipv[46]/(conf|neigh)/[^/]+/[^/*?\[]+")
 _INLINE_COMMENT: Final = re.compile(r"\s+[#;].*$")
 _BLANKS: Final = " \t\r\n\v\f"
 """What C's isspace() strips; Python's own strip() would take a no-break space too."""
@@ -91,11 +93,17 @@ def _where(name: str, source: str, line: int) -> str:
     return f"{place}:{line}"
 
 
+def is_glob(key: str) -> bool:
+    """Return whether a key is a pattern for several."""
+    return not _GLOB.isdisjoint(key)
+
+
 def canonical_key(written: str) -> str:
     """Return the dotted form of a key as a file writes it.
 
     Raises:
-        ValueError: when it is no plain key; the message says why and what to write instead.
+        ValueError: when it is neither a plain key nor a glob over devices; the message says why and
+            what to write instead.
     """
     if not written:
         raise ValueError("no key before '='; write key = value")
@@ -109,12 +117,12 @@ def canonical_key(written: str) -> str:
             raise ValueError(
                 f"character U+{ord(character):04X} in the key {written!r}; type the key anew"
             )
-    if _GLOB & set(written):
+    path = _to_path(written).removeprefix("/")
+    if is_glob(written) and not _DEVICE_GLOB.fullmatch(path):
         raise ValueError(
-            f"glob {written!r} refused, since which keys it means depends on the devices present; "
+            f"glob {written!r} refused, since an experiment must know which keys it sets; "
             "write one line for each key"
         )
-    path = _to_path(written).removeprefix("/")
     if path.startswith("proc/sys/"):
         raise ValueError(f"key {written!r} is relative to /proc/sys; leave that part away")
     parts = path.split("/")
@@ -150,6 +158,17 @@ def _value(key: str, written: str) -> tuple[str, str]:
             f"sysctl.d has no comments after a value; the kernel reads {bare!r} and ignores the rest"
         )
     return value, ""
+
+
+def _excluded(text: str) -> str | None:
+    """Return the key that an exclusion takes out of a glob over devices; None when it is none."""
+    if not text.startswith("-") or "=" in text:
+        return None
+    try:
+        key = canonical_key(text.removeprefix("-").strip(_BLANKS))
+    except ValueError:
+        return None
+    return key if device_of(key) is not None else None
 
 
 def _assignment(text: str) -> tuple[str, str, bool, str]:
@@ -194,6 +213,12 @@ def parse(text: str, *, name: str, source: str) -> Tuning:
         if line.startswith("#:"):
             was = line.removeprefix("#:").strip()
         if not line or line[0] in "#;":
+            continue
+        excluded = _excluded(line)
+        if excluded is not None:
+            notes.append(
+                f"line {number}: {excluded}: exclusion from a glob, which is left out itself"
+            )
             continue
         try:
             key, value, may_fail, note = _assignment(line)

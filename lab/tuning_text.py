@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lab.flags import flags
 from lab.sysctl_names import obsolete
 from lab.sysctls import CATALOGUE, Sysctl
-from lab.tuning import Setting, Tuning
+from lab.tuning import Setting, Tuning, is_glob
 
 
 def render(tuning: Tuning, host: Mapping[str, str] | None = None) -> str:
@@ -73,6 +73,8 @@ def _unknown(key: str) -> list[str]:
         return [f"    {past.why}" + (f"; today's name is {past.became}" if past.became else "")]
     if not key.startswith("net."):
         return ["    outside net.*: the lab leaves it as it is"]
+    if is_glob(key):
+        return ["    a glob over network devices: the lab leaves it out"]
     return ["    not in the lab's catalogue: applied as it stands where the kernel has it"]
 
 

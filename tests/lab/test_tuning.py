@@ -57,9 +57,11 @@ def test_lines_that_set_nothing(line: str) -> None:
         ("garbage", "no '='", "write key = value"),
         ("= 1", "no key", "write key = value"),
         ("-= 1", "no key", "write key = value"),
-        ("net.ipv4.conf.*.rp_filter = 1", "glob", "one line for each key"),
         ("net.ipv4.tcp_?_reuse = 1", "glob", "one line for each key"),
-        ("-net.ipv4.conf.eth0.rp_filter", "exclusion", "delete the line"),
+        ("net.ipv4.* = 1", "glob", "one line for each key"),
+        ("net.ipv4.conf.*.* = 1", "glob", "one line for each key"),
+        ("net.*.conf.all.rp_filter = 1", "glob", "one line for each key"),
+        ("-net.ipv4.tcp_tw_reuse", "exclusion", "delete the line"),
         ("net/../vm/swappiness = 1", "'..'", "write it as a.b.c"),
         ("net.//.vm = 1", "'..'", "write it as a.b.c"),
         ("net..ipv4 = 1", "empty part", "write it as a.b.c"),
@@ -152,6 +154,17 @@ def test_a_line_keeps_the_advice_that_it_stands_for() -> None:
     tuning = read("#: net.old = 5\n# why\nnet.new = 5\nnet.other = 1\n")
     assert [one.was for one in tuning.settings] == ["net.old = 5", ""]
     assert tuning.notes == ("line 3: net.new = 5 stands for 'net.old = 5'",)
+
+
+def test_a_glob_over_devices_is_read_as_distributions_write_it() -> None:
+    """It is left out when the tuning is applied; see test_apply."""
+    tuning = read(
+        "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.all.rp_filter\nnet/ipv6/neigh/*/gc_stale = 5\n"
+    )
+    assert tuning.values == {"net.ipv4.conf.*.rp_filter": "2", "net.ipv6.neigh.*.gc_stale": "5"}
+    assert tuning.notes == (
+        "line 2: net.ipv4.conf.all.rp_filter: exclusion from a glob, which is left out itself",
+    )
 
 
 def test_advice_in_the_same_words_needs_no_note() -> None:

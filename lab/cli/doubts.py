@@ -1,0 +1,30 @@
+"""Says which lines of a tuning would leave a host worse off, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from lab.flags import flags
+from lab.fresh import fresh_values
+from lab.sysctls import CATALOGUE
+from lab.tuning import Tuning
+
+
+def doubts(tunings: Iterable[Tuning]) -> list[str]:
+    """Return one line for each doubt about the tunings, against this kernel's defaults."""
+    wanted = list(tunings)
+    keys = {*CATALOGUE, *(key for tuning in wanted for key in tuning.values)}
+    values, _ = fresh_values(keys)
+    return list(
+        dict.fromkeys(
+            f"{tuning.name}, {doubt}" for tuning in wanted for doubt in flags(tuning, values)
+        )
+    )
+
+
+def say_doubts(tunings: Iterable[Tuning]) -> None:
+    """Print them on stderr."""
+    for line in doubts(tunings):
+        click.echo(f"flag: {line}", err=True)
