@@ -11,6 +11,7 @@ import msgspec
 from lab import text
 from lab.records import VerdictName
 from lab.report.html import environment
+from lab.report.sheet import LISTED, Listed
 from lab.report.view import LABELS
 from loadgen.report.page import PAGE
 from loadgen.report.page.frame import style
@@ -48,6 +49,12 @@ def _entry(folder: Path) -> dict[str, str]:
     """Return one line of the list; a damaged experiment is listed as such."""
     entry = {"folder": folder.name, "name": folder.name, "started_at": "", "when": ""}
     entry["about"] = folder.name
+    try:
+        listed = msgspec.json.decode((folder / LISTED).read_bytes(), type=Listed)
+        shown: dict[str, str] = msgspec.to_builtins(listed)
+        return entry | shown | {"when": text.moment(listed.started_at)}
+    except (OSError, msgspec.DecodeError):
+        pass
     try:
         raw = (folder / "experiment.json").read_bytes()
         experiment = msgspec.json.decode(raw, type=_Experiment)

@@ -160,6 +160,9 @@ CASES: Final = (
                 text="net.ipv4.ip_local_port_range = 40000 41000\n" + _NO_REUSE),
     _exhaustion("socket option", "IP_LOCAL_PORT_RANGE of 600 ports within the default range",
                 text=_NO_REUSE, options=("--local-port-range", "40000-40599")),
+    _exhaustion("default range", "IP_LOCAL_PORT_RANGE of the whole default range",
+                text=_NO_REUSE, rate=6_000, duration=5.0,
+                options=("--local-port-range", "32768-60999")),
     _exhaustion("no timestamps", "1,000 ports, reuse without timestamps",
                 text=_PORTS + _REUSE + "net.ipv4.tcp_timestamps = 0\n"),
     Case(
@@ -197,4 +200,4 @@ CASES: Final = (
         options=("--close", "server"),
     ),
 )  # fmt: skip
-"""In the order in which `lab sweep --validate` runs them; about 70 s together."""
+"""In the order in which `lab sweep --validate` runs them; about 80 s together."""

@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-
 from lab.capacity import (
     Forecast,
     Kernel,
@@ -26,7 +24,7 @@ from lab.trial import Observed, observe
 from lab.tuning import Tuning
 from loadgen import environment
 from loadgen.config import CloseMode
-from loadgen.summary import Summary
+from loadgen.summary import Summary, encode
 
 SWEEP: str = "sweep.json"
 _CEILING_SECONDS = 1.0
@@ -93,6 +91,9 @@ class Sweeper:
         testbed: where.
         directory: where its files go; made if missing.
         watcher: told of the progress.
+
+    Raises:
+        ValueError: when the directory holds a sweep already.
     """
 
     def __init__(
@@ -105,10 +106,13 @@ class Sweeper:
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._closed_loop: float | None = None
         self._found: list[Capacity] = []
-        (directory / "trials").mkdir(parents=True, exist_ok=True)
+        self._finished = False
+        if (directory / "trials").exists():
+            raise ValueError(f"{directory} holds trials already; give another --out")
+        (directory / "trials").mkdir(parents=True)
 
-    async def run(self) -> Sweep:
-        """Measure every tuning and return the record.
+    async def run(self) -> None:
+        """Measure every tuning; `record` has what was found.
 
         Raises:
             TuningError: when a tuning cannot be applied.
@@ -117,12 +121,15 @@ class Sweeper:
         """
         for tuning in self._plan.tunings:
             await self._measure(tuning)
-            self._write(finished=False)
-        return self._write(finished=True)
+            self._write()
+        self._finished = True
+        self._write()
 
-    async def _observe(self, tuning: Tuning, options: Sequence[str], directory: Path) -> Observed:
+    async def _observe(
+        self, tuning: Tuning, options: Sequence[str], directory: Path, *, close: CloseMode
+    ) -> Observed:
         plan = self._plan
-        extra = [*("--close", plan.close), *plan.loadgen]
+        extra = [*("--close", close), *plan.loadgen]
         if plan.local_port_range is not None:
             low, high = plan.local_port_range
             extra += ["--local-port-range", f"{low}-{high}"]
@@ -136,9 +143,13 @@ class Sweeper:
         )
 
     async def _ceiling(self, tuning: Tuning, number: int) -> Observed:
-        """Run the closed loop for a second: the machine's limit, and the settings in force."""
+        """Run the closed loop for a second: the machine's limit, and the settings in force.
+
+        Connections end by RST, which leaves nothing behind: no tuning is in the way.
+        """
         options = ["--rate", "max", "--duration", f"{_CEILING_SECONDS}s"]
-        return await self._observe(tuning, options, Path("trials", f"{number}-{tuning.name}-max"))
+        directory = Path("trials", f"{number}-{tuning.name}-max")
+        return await self._observe(tuning, options, directory, close="rst")
 
     async def _measure(self, tuning: Tuning) -> None:
         plan, number = self._plan, len(self._found) + 1
@@ -161,7 +172,8 @@ class Sweeper:
         self._watcher.trial_started(tuning.name, rate)
         directory = Path("trials", f"{number}-{tuning.name}-{trial:02d}")
         options = ["--rate", f"{rate:g}", "--duration", f"{self._plan.duration}s"]
-        summary = (await self._observe(tuning, options, directory)).summary
+        observed = await self._observe(tuning, options, directory, close=self._plan.close)
+        summary = observed.summary
         how, why = ended(summary)
         probe = Probe(
             rate=rate,
@@ -213,8 +225,8 @@ class Sweeper:
         short = replace(situation.load, duration=plan.duration)
         return forecast(replace(situation, load=short)), forecast(situation)
 
-    def _write(self, *, finished: bool) -> Sweep:
-        """Write `sweep.json` as it stands, whole or not at all."""
+    def record(self) -> Sweep:
+        """Return what was measured so far."""
         plan = self._plan
         config: dict[str, Any] = {
             "duration": plan.duration,
@@ -227,21 +239,22 @@ class Sweeper:
             "local_port_range": plan.local_port_range,
             "loadgen": list(plan.loadgen),
         }
-        sweep = Sweep(
+        return Sweep(
             name=plan.name,
             started_at=self._started_at,
-            finished=finished,
+            finished=self._finished,
             config=config,
             environment=environment.describe(),
             closed_loop_rate=self._closed_loop,
             capacities=list(self._found),
         )
-        data = msgspec.json.format(msgspec.json.encode(sweep), indent=2) + b"\n"
+
+    def _write(self) -> None:
+        """Write `sweep.json` as it stands, whole or not at all."""
         path = self._directory / SWEEP
         temporary = path.with_suffix(".new")
-        temporary.write_bytes(data)
+        temporary.write_bytes(encode(self.record()))
         temporary.replace(path)
-        return sweep
 
 
 def _conclude(

@@ -107,18 +107,42 @@ def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> Ch
     )
 
 
-async def validate(
-    testbed: NetnsTestbed, cases: Sequence[Case], directory: Path, said: Said
-) -> Validation:
-    """Measure every case and return the record; raises as `check`."""
-    trials = directory / "trials"
-    trials.mkdir(parents=True, exist_ok=True)
-    checks = []
-    for case in cases:
-        checks.append(await check(testbed, case, trials))
-        said(checks[-1])
-    return Validation(
-        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        environment=environment.describe(),
-        checks=checks,
-    )
+class Validator:
+    """Measures cases one after the other.
+
+    Args:
+        testbed: where.
+        cases: what to measure.
+        directory: where its files go; made if missing.
+        said: told each result.
+
+    Raises:
+        ValueError: when the directory holds a validation already.
+    """
+
+    def __init__(
+        self, testbed: NetnsTestbed, cases: Sequence[Case], directory: Path, said: Said
+    ) -> None:
+        if (directory / "trials").exists():
+            raise ValueError(f"{directory} holds trials already; give another --out")
+        self._testbed = testbed
+        self._cases = cases
+        self._trials = directory / "trials"
+        self._said = said
+        self._checks: list[Check] = []
+        self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._trials.mkdir(parents=True)
+
+    async def run(self) -> None:
+        """Measure every case; raises as `check`."""
+        for case in self._cases:
+            self._checks.append(await check(self._testbed, case, self._trials))
+            self._said(self._checks[-1])
+
+    def record(self) -> Validation:
+        """Return what was measured so far."""
+        return Validation(
+            started_at=self._started_at,
+            environment=environment.describe(),
+            checks=list(self._checks),
+        )

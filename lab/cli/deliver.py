@@ -1,0 +1,48 @@
+"""Writes a sheet's files beside its record, lists it with the other reports, and prints it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from lab.report import PAGE, reports_index, sheet
+from lab.report.sheet import Sheet
+from loadgen.summary import encode
+
+MARKDOWN = "summary.md"
+
+
+def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: Path) -> None:
+    """Write every file of a report and print it: on stdout, or on stderr where that is the JSON.
+
+    Args:
+        report: what to write and print.
+        record: for `json_file`.
+        json_file: where the record goes, too; `-` is stdout.
+        out: the report's directory, which exists.
+
+    Raises:
+        OSError: when a file cannot be written.
+    """
+    for section in report.sections:
+        if section.plot is not None:
+            (out / section.plot.file).write_text(section.plot.svg + "\n", encoding="utf-8")
+    (out / MARKDOWN).write_text(sheet.markdown(report), encoding="utf-8")
+    (out / PAGE).write_text(sheet.page(report), encoding="utf-8")
+    (out / sheet.LISTED).write_bytes(encode(report.listed()))
+    reports_index(out.parent)
+    if json_file == "-":
+        sys.stdout.write(encode(record).decode())
+        sys.stdout.flush()
+    elif json_file:
+        Path(json_file).write_bytes(encode(record))
+    stream = sys.stderr if json_file == "-" else sys.stdout
+    if stream.isatty():
+        Console(file=stream).print(sheet.renderable(report))
+    else:
+        stream.write(sheet.text(report))
+    stream.write(f"report: {out / PAGE}\n")
+    stream.flush()

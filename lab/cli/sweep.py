@@ -1,0 +1,131 @@
+"""`lab sweep`: the measured capacity of tunings, and the validation of the capacity model."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadgen.cli import types
+from loadgen.cli.group import Exit, fail
+
+_EPILOG = (
+    "Exit codes: 0 when what was measured agrees with the prediction, 99 when it does not, 3 when "
+    "this machine could not measure it. A validation takes about 80 s, a tuning about 45 s."
+)
+
+
+def _precision(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{text!r} is no share: write 5% or 0.05") from None
+    if not 0.005 <= value <= 0.5:
+        raise ValueError(f"{text!r}: a precision is between 0.5% and 50%")
+    return value
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--tuning",
+    "tunings",
+    multiple=True,
+    metavar="TUNING",
+    help="A built-in tuning or a sysctl.d file; may be repeated.  [default: all built-in ones]",
+)
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="Instead, measure small situations against the capacity model: predicted, measured, error.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="With --validate, this situation only; repeatable.",
+)
+@click.option("--list", "only_list", is_flag=True, help="With --validate, name the situations.")
+@click.option(
+    "--duration", type=types.DURATION, default="3s", show_default=True, help="Of each trial."
+)
+@click.option(
+    "--precision",
+    type=types.Parsed("share", _precision),
+    default="5%",
+    show_default=True,
+    help="Width of the final bracket.",
+)
+@click.option(
+    "--confirm",
+    type=click.IntRange(1, 100),
+    default=4,
+    show_default=True,
+    help="Trials at each end of it.",
+)
+@click.option("--servers", type=click.IntRange(1, 4096), default=1, show_default=True)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="Client addresses, each a pool of ports of its own.",
+)
+@click.option(
+    "--close",
+    type=click.Choice(["client", "server", "rst"]),
+    default="client",
+    show_default=True,
+    help="Who closes first and keeps TIME_WAIT.",
+)
+@click.option(
+    "--local-port-range",
+    type=types.PORT_RANGE,
+    default=None,
+    help="The generator sets IP_LOCAL_PORT_RANGE.",
+)
+@click.option(
+    "--workers", type=types.WORKERS, default="auto", show_default=True, help="Of the generator."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Where the report goes.  [default: reports/sweep-TIME or reports/validation-TIME]",
+)
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def command(**options: Any) -> None:
+    """Measure the capacity of tunings by trial, and compare it with the prediction.
+
+    The capacity of a tuning is the highest rate at which a load of --duration loses nothing. It is
+    searched with short trials in fresh namespaces, from the prediction outward, until the bracket
+    is narrow; both of its ends are then confirmed.
+    """
+    from lab.capacity import CapacityError
+    from lab.cli import sweep_run
+    from lab.testbed.base import TestbedError
+    from lab.trial import TrialError
+    from lab.tuning import TuningError
+    from loadgen.namespace import NamespaceError
+
+    validate = options["validate"] or options["only"] or options["only_list"]
+    if validate and options["tunings"]:
+        fail("--validate has situations of its own: leave --tuning away")
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    out = options["out"] or Path("reports", f"{'validation' if validate else 'sweep'}-{stamp}")
+    try:
+        code = sweep_run.validate(options, out) if validate else sweep_run.sweep(options, out)
+    except (
+        ValueError, TuningError, TestbedError, TrialError, NamespaceError, CapacityError
+    ) as error:  # fmt: skip
+        for line in getattr(error, "problems", (str(error),)):
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(int(Exit.USAGE)) from None
+    except OSError as error:
+        fail(f"cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        fail("interrupted before anything was measured", Exit.INTERRUPTED)
+    sys.exit(int(code))
