@@ -9,6 +9,7 @@ VERBS = {
     "claims": "Test every claim of the article by experiment on this kernel.",
     "plan": "Predict what a rate comes to under a tuning, and compute one that holds it.",
     "sweep": "Measure the capacity of tunings, against the prediction.",
+    "ablate": "Find out which line of a tuning does the work.",
     "tunings": "List the built-in tunings, or show one with what each line does here.",
     "compare": "Compare two stored runs or experiments.",
     "doctor": "Say what this machine can do, and how to get what is missing.",

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def trial_line(arm: str, number: int, trials: int, summary: Summary, *, used: bool) -> str:
-    """Return what one trial came to, as one line."""
+def trial_line(
+    arm: str, number: int, trials: int, summary: Summary, *, used: bool, width: int = 6
+) -> str:
+    """Return what one trial came to, as one line; `width` is that of the longest arm's name."""
     lost = summary.failed + summary.dropped
     share = lost / summary.scheduled if summary.scheduled else 0.0
     why = f": {summary.causes[0].title}" if summary.causes else ""
     again = "" if used else f"  [{summary.validity}, run again]"
     return (
-        f"{number:>3}/{trials} {arm:<6} ok {summary.ok:>8,}  failed {summary.failed:>7,}  "
+        f"{number:>3}/{trials} {arm:<{width}} ok {summary.ok:>8,}  failed {summary.failed:>7,}  "
         f"dropped {summary.dropped:>7,}  lost {share:6.1%}{why}{again}"
     )
 
@@ -97,6 +99,8 @@ class Progress:
 
     def trial_ended(self, arm: str, number: int, summary: Summary, *, used: bool) -> None:
         """Show what a trial came to."""
-        self._say(trial_line(arm, number, self._plan.trials, summary, used=used))
+        width = max(len(name) for name, _ in self._plan.arms)
+        line = trial_line(arm, number, self._plan.trials, summary, used=used, width=width)
+        self._say(line)
         if self._bar is not None and self._task is not None and used:
             self._bar.advance(self._task)

@@ -28,7 +28,7 @@ from loadgen.cli.group import fail
 )
 @click.pass_context
 def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path | None) -> None:
-    """Rebuild every report of an experiment from its run directories.
+    """Rebuild every report of an experiment, an ablation or a sweep from its run directories.
 
     Works on an experiment that was interrupted, and on run directories that were cut off: the
     report then says what is missing. The exit code is that of the verdict and the gates, as with
@@ -37,6 +37,7 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
     from lab import report
     from lab.cli.execute import show
     from lab.cli.outcome import exit_code, refreshed_index
+    from lab.cli.rebuild import rebuild
     from lab.store import StoreError, is_run
     from loadgen.cli.report import command as of_one_run
     from loadgen.report import table
@@ -54,6 +55,8 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
         if csv_file:
             with click.open_file(csv_file, "w", encoding="utf-8") as lines:
                 table.write(report.samples(directory), lines)
+            return
+        if rebuild(directory, out):
             return
         comparison = report.write_all(directory, out=out)
     except (StoreError, ThresholdError) as error:

@@ -1,0 +1,140 @@
+"""What an ablation leaves on disk beside its experiment: `lines.json` and `ablation.json`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from lab.records import Estimate, VerdictName
+from loadgen.summary import Record
+
+LINES_SCHEMA: Final = "churnlab.lines/1"
+ABLATION_SCHEMA: Final = "churnlab.ablation/1"
+LINES: Final = "lines.json"
+ABLATION: Final = "ablation.json"
+
+NONE: Final = "none"
+ALL: Final = "all"
+
+State = Literal["active", "inert", "out_of_scope"]
+Role = Literal[
+    "does_the_work",
+    "needed",
+    "enough",
+    "helps",
+    "no_effect",
+    "harmful",
+    "mixed",
+    "inconclusive",
+    "inert",
+    "out_of_scope",
+]
+
+
+class Line(Record, frozen=True, kw_only=True):
+    """One line of the tuning."""
+
+    key: str
+    value: str
+    number: int
+    """In the file, from 1."""
+    state: State
+    """`inert` sets what a fresh namespace has anyway; `out_of_scope` cannot be set here."""
+    reason: str
+    """Why it is not active; for an active line the value before."""
+    without: str | None = None
+    """The arm with all lines but this one."""
+    alone: str | None = None
+    """The arm with this line only."""
+    unfit: str = ""
+    """Why one of these arms cannot be: a line that needs this one."""
+
+
+class Lines(Record, frozen=True, kw_only=True):
+    """`lines.json`: what is weighed, and which arms it takes."""
+
+    schema: Literal["churnlab.lines/1"] = LINES_SCHEMA
+    tuning: str
+    source: str
+    lines: list[Line]
+    arms: dict[str, list[str]]
+    """The active keys of each arm."""
+    tracked: bool
+    """Whether the servers' namespace tracks its connections."""
+    notes: list[str]
+
+
+class ArmOutcome(Record, frozen=True, kw_only=True):
+    """What the trials of one arm came to."""
+
+    name: str
+    keys: list[str]
+    trials: int
+    """Those that count."""
+    limited: int
+    """Those that the generator or the machine spoiled."""
+    losing: int
+    """Trials that lost anything."""
+    lost: Estimate | None
+    """Share of the arrivals."""
+    achieved: Estimate | None
+    """Served per second."""
+    first_loss: Estimate | None
+    """Seconds; of the trials that lost anything."""
+    cause: str
+    """What broke, as the trials say; empty when nothing did."""
+    predicted: float | None
+    """The model's capacity for so long a load, per second; None where it knows no limit."""
+    predicted_for_good: float | None
+    entries: int | None
+    """Most conntrack entries that the server's table held; None where nothing was tracked."""
+
+
+class Contrast(Record, frozen=True, kw_only=True):
+    """One arm against another, by the share of connections lost."""
+
+    arm: str
+    against: str
+    p: float
+    """Exact Mann-Whitney U, two-sided."""
+    adjusted: float
+    """The same with Holm's correction for all contrasts of the ablation."""
+    effect: float
+    """Cliff's delta: above 0 when `arm` loses more."""
+    significant: bool
+    """By `adjusted`."""
+
+
+class Weight(Record, frozen=True, kw_only=True):
+    """What one line is worth at this load."""
+
+    line: Line
+    role: Role
+    without: Contrast | None
+    """All lines but this one, against all."""
+    alone: Contrast | None
+    """This line only, against none."""
+    says: str
+    """The evidence in a sentence."""
+
+
+class Ablation(Record, frozen=True, kw_only=True):
+    """`ablation.json`."""
+
+    schema: Literal["churnlab.ablation/1"] = ABLATION_SCHEMA
+    name: str
+    tuning: str
+    started_at: str
+    finished: bool
+    rate: float | None
+    """Arrivals per second; None when none could be found."""
+    duration: float | None
+    verdict: VerdictName
+    """Of all lines against none."""
+    sentence: str
+    alpha: float
+    arms: list[ArmOutcome]
+    weights: list[Weight]
+    """In the file's order."""
+    warnings: list[str]
+    repetitions: list[str]
+    missing: list[str]

@@ -1,0 +1,315 @@
+"""From the trials of an ablation to the weight of each line. Pure.
+
+Two questions are asked of a line, each by the rank test of `lab run` on the share of connections
+that a trial loses: does more go wrong without it (all but this one, against all), and does less go
+wrong with it alone (this one, against none)? The answers together:
+
+    without it worse   alone better, nothing lost   does_the_work
+    without it worse   alone at most better         needed
+    no difference      alone better, nothing lost   enough
+    no difference      alone better                 helps
+    no difference      no difference                no_effect
+    less is lost without it, or more with it        harmful (mixed where the other answer is good)
+
+Many tests find something by chance, so p is corrected for their number (Holm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lab import text
+from lab.ablate.arms import contrasts, holm, trials_needed
+from lab.ablate.records import (
+    ALL,
+    NONE,
+    Ablation,
+    ArmOutcome,
+    Contrast,
+    Line,
+    Lines,
+    Role,
+    Weight,
+)
+from lab.capacity import CapacityError, Situation, forecast
+from lab.compare import ArmTrials, facts, ranked_causes, repetitions, sort_trials
+from lab.predictions import situation_of
+from lab.records import Estimate, Experiment
+from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
+from lab.sysctl_values import integers
+from lab.verdict import judge
+from loadgen.summary import Summary
+
+_ENTRIES = "nf_conntrack_entries"
+_MOST_KEY = "net.netfilter.nf_conntrack_max"
+_BUCKETS_KEY = "net.netfilter.nf_conntrack_buckets"
+
+
+def lost_share(summary: Summary) -> float:
+    """Return the share of the arrivals that a trial lost, 0 to 1."""
+    due = summary.scheduled
+    return (summary.failed + summary.dropped) / due if due else 0.0
+
+
+def _estimate(values: list[float]) -> Estimate | None:
+    if not values:
+        return None
+    found = median_interval(values)
+    return Estimate(
+        median=found.median, ci=(found.low, found.high), confidence=found.confidence, n=found.n
+    )
+
+
+def _situation(
+    experiment: Experiment, arm: str, summaries: tuple[Summary, ...]
+) -> Situation | None:
+    trial = next((one for one in experiment.trials if one.arm == arm and one.used), None)
+    if not summaries or trial is None:
+        return None
+    try:
+        return situation_of(summaries[0], trial.sysctls)
+    except (CapacityError, ValueError):
+        # A setting that no model of today knows; the arm goes without its forecast.
+        return None
+
+
+def _outcome(experiment: Experiment, lines: Lines, trials: ArmTrials) -> ArmOutcome:
+    """Return what the trials of one arm came to, with the model's forecast for it."""
+    summaries = trials.summaries
+    lost = [lost_share(summary) for summary in summaries]
+    first = [s.first_failure_at for s in summaries if s.first_failure_at is not None]
+    entries = [
+        int(found.max)
+        for summary in summaries
+        if (found := summary.kernel.get("server", {}).get(_ENTRIES)) is not None
+    ]
+    causes = ranked_causes(summaries)
+    situation = _situation(experiment, trials.name, summaries)
+    short = None if situation is None else forecast(situation)
+    good = (
+        None
+        if situation is None
+        else forecast(replace(situation, load=replace(situation.load, duration=None)))
+    )
+    return ArmOutcome(
+        name=trials.name,
+        keys=lines.arms.get(trials.name, []),
+        trials=len(summaries),
+        limited=trials.limited,
+        losing=sum(1 for share in lost if share),
+        lost=_estimate(lost),
+        achieved=_estimate([summary.rate.achieved for summary in summaries]),
+        first_loss=_estimate(first),
+        cause=causes[0][0].title if causes else "",
+        predicted=short.sustainable_rate if short else None,
+        predicted_for_good=good.sustainable_rate if good else None,
+        entries=max(entries) if lines.tracked and entries else None,
+    )
+
+
+def _contrast_all(
+    lines: Lines, arms: Mapping[str, ArmTrials], alpha: float
+) -> dict[tuple[str, str], Contrast]:
+    """Return every contrast of which both arms have trials."""
+    values, effects = {}, {}
+    for pair in contrasts(lines.lines):
+        sides = [[lost_share(s) for s in arms[name].summaries] for name in pair if name in arms]
+        if len(sides) == 2 and all(sides):
+            first, second = sides
+            values[pair] = mann_whitney(second, first)
+            effects[pair] = cliffs_delta(second, first)
+    corrected = holm(values)
+    return {
+        (arm, against): Contrast(
+            arm=arm,
+            against=against,
+            p=p,
+            adjusted=corrected[arm, against],
+            effect=effects[arm, against],
+            significant=corrected[arm, against] <= alpha,
+        )
+        for (arm, against), p in values.items()
+    }
+
+
+def role_of(without: Contrast | None, alone: Contrast | None, *, alone_is_clean: bool) -> Role:
+    """Return what a line is worth, from the answers to both questions.
+
+    Args:
+        without: all lines but this one, against all; None where it could not be tried.
+        alone: this line only, against none; None likewise.
+        alone_is_clean: whether no trial with this line alone lost anything.
+    """
+    if without is None and alone is None:
+        return "inconclusive"
+    missed = without is not None and without.significant and without.effect > 0
+    better = alone is not None and alone.significant and alone.effect < 0
+    worse = any(
+        found is not None and found.significant and found.effect * sign > 0
+        for found, sign in ((without, -1), (alone, 1))
+    )
+    if worse:
+        return "mixed" if missed or better else "harmful"
+    if missed:
+        return "does_the_work" if better and alone_is_clean else "needed"
+    if better:
+        return "enough" if alone_is_clean else "helps"
+    return "no_effect"
+
+
+def _decidable(
+    asked: tuple[Contrast | None, ...],
+    arms: Mapping[str, ArmOutcome],
+    comparisons: int,
+    alpha: float,
+) -> bool:
+    """Whether the trials were many enough for the tests to find anything."""
+    return any(
+        contrast is not None
+        and reachable(arms[contrast.arm].trials, arms[contrast.against].trials, alpha / comparisons)
+        for contrast in asked
+    )
+
+
+def _share(outcome: ArmOutcome | None) -> str:
+    if outcome is None or outcome.lost is None:
+        return "not measured"
+    return "nothing" if not outcome.losing else text.share(outcome.lost.median)
+
+
+def _p(contrast: Contrast | None) -> str:
+    return "" if contrast is None else f" (p = {text.probability(contrast.adjusted)})"
+
+
+def _when(outcome: ArmOutcome | None) -> str:
+    if outcome is None or outcome.first_loss is None:
+        return ""
+    return f", first after {text.seconds(outcome.first_loss.median)}"
+
+
+def _says(line: Line, arms: Mapping[str, ArmOutcome], weight: tuple[Contrast | None, ...]) -> str:
+    """Return the evidence for an active line: what is lost with all, without it, alone, with none."""
+    parts = []
+    if line.without is not None:
+        found = arms.get(line.without)
+        parts.append(
+            f"without it {_share(found)} is lost{_when(found)}; with all lines "
+            f"{_share(arms.get(ALL))}{_p(weight[0])}"
+        )
+    if line.alone is not None:
+        found = arms.get(line.alone)
+        parts.append(
+            f"alone it loses {_share(found)}{_when(found)}; no line at all loses "
+            f"{_share(arms.get(NONE))}{_when(arms.get(NONE))}{_p(weight[1])}"
+        )
+    if line.unfit:
+        parts.append(f"another line needs it: {line.unfit}")
+    return "; ".join(parts) or "not measured"
+
+
+def _says_idle(line: Line, arms: Mapping[str, ArmOutcome], limits: Mapping[str, str]) -> str:
+    """Return the evidence about a line that cannot act here.
+
+    What the conntrack table held in the trials tells what another size of it would have changed.
+    """
+    peak = max(
+        (found.entries for found in arms.values() if found.entries is not None), default=None
+    )
+    most, buckets = (integers(limits.get(key, "")) for key in (_MOST_KEY, _BUCKETS_KEY))
+    if peak is None or line.key not in {_MOST_KEY, _BUCKETS_KEY}:
+        return line.reason
+    evidence = ""
+    if line.key == _MOST_KEY and most is not None and peak < most[0]:
+        evidence = (
+            f"the table held at most {text.count(peak)} of its {text.count(most[0])} entries, so a "
+            "larger limit changes nothing at this load; "
+        )
+    wanted = integers(line.value)
+    if line.key == _BUCKETS_KEY and buckets is not None and wanted is not None and wanted[0] > 0:
+        # Each entry is in the table twice: once for each direction.
+        now, then = 2 * peak / buckets[0], 2 * peak / wanted[0]
+        evidence = (
+            f"with at most {text.count(peak)} entries a lookup walked {text.significant(now, 2)} "
+            f"nodes in {text.count(buckets[0])} buckets, and would {text.significant(then, 2)} in "
+            f"{text.count(wanted[0])}; "
+        )
+    return f"{evidence}{line.reason}"
+
+
+def weigh(
+    experiment: Experiment,
+    lines: Lines,
+    summaries: Mapping[str, Summary | None],
+    missing: list[str],
+    alpha: float = ALPHA,
+) -> Ablation:
+    """Return what an ablation found out.
+
+    Args:
+        experiment: its record.
+        lines: what was to be weighed.
+        summaries: by the trial's directory; None where there is none to read.
+        missing: what could not be read.
+        alpha: the significance level.
+    """
+    trials = {arm: sort_trials(experiment, summaries, arm) for arm in lines.arms}
+    outcomes = {arm: _outcome(experiment, lines, found) for arm, found in trials.items()}
+    found = _contrast_all(lines, trials, alpha)
+    limits = next((t.sysctls["server"] for t in experiment.trials if "server" in t.sysctls), {})
+    weights = []
+    for line in lines.lines:
+        if line.state != "active":
+            says = _says_idle(line, outcomes, limits)
+            weights.append(Weight(line=line, role=line.state, without=None, alone=None, says=says))
+            continue
+        without = found.get((line.without or "", ALL))
+        alone = found.get((line.alone or "", NONE))
+        clean = line.alone is not None and line.alone in outcomes
+        clean = clean and not outcomes[line.alone or ""].losing
+        role = role_of(without, alone, alone_is_clean=clean)
+        if role == "no_effect" and not _decidable((without, alone), outcomes, len(found), alpha):
+            role = "inconclusive"
+        if line.unfit and role in {"no_effect", "inconclusive"}:
+            role = "needed"
+        says = _says(line, outcomes, (without, alone))
+        weights.append(Weight(line=line, role=role, without=without, alone=alone, says=says))
+    verdict, sentence = judge(
+        facts(_named(trials[NONE], "kernel-default")),
+        facts(_named(trials[ALL], lines.tuning)),
+        alpha=alpha,
+    )
+    return Ablation(
+        name=experiment.name,
+        tuning=lines.tuning,
+        started_at=experiment.started_at,
+        finished=experiment.finished,
+        rate=experiment.config.get("rate"),
+        duration=experiment.config.get("duration"),
+        verdict=verdict,
+        sentence=sentence,
+        alpha=alpha,
+        arms=list(outcomes.values()),
+        weights=weights,
+        warnings=[*lines.notes, *_warnings(lines, outcomes, alpha)],
+        repetitions=repetitions(experiment, summaries),
+        missing=missing,
+    )
+
+
+def _named(trials: ArmTrials, tuning: str) -> ArmTrials:
+    """Return the trials of an arm under the name that its tuning has in sentences."""
+    return ArmTrials(trials.name, tuning, trials.summaries, trials.limited, trials.unusable)
+
+
+def _warnings(lines: Lines, outcomes: Mapping[str, ArmOutcome], alpha: float) -> list[str]:
+    number = len(contrasts(lines.lines))
+    need = trials_needed(number, alpha)
+    sizes = [outcome.trials for outcome in outcomes.values()]
+    found = []
+    if number and sizes and min(sizes) < need:
+        found.append(
+            f"need >= {need} trials of each arm to decide {text.plural(number, 'comparison')} "
+            f"together; the smallest arm has {min(sizes)}"
+        )
+    return found

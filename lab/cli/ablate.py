@@ -1,0 +1,121 @@
+"""`lab ablate`: which line of a tuning does the work."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loadgen.cli import types
+from loadgen.cli.group import Exit, fail
+
+_EPILOG = (
+    "Exit codes as of lab run, for all lines against none: 0 when the tuning prevents or reduces "
+    "the failures, 99 when it does not, 3 when it could not be decided or no line of it can do "
+    "anything here."
+)
+
+
+@click.command(epilog=_EPILOG)
+@click.option(
+    "--after",
+    required=True,
+    metavar="TUNING",
+    help="What to take apart: a built-in tuning or a sysctl.d file.",
+)
+@click.option(
+    "--line",
+    "only",
+    multiple=True,
+    metavar="KEY",
+    help="Weigh this line only; may be repeated.  [default: every line]",
+)
+@click.option(
+    "--rate",
+    type=types.RATE,
+    default="20000",
+    show_default=True,
+    help="Arrivals a second; auto: what this machine can carry, at most 20000.",
+)
+@click.option(
+    "--duration", type=types.DURATION, default="5s", show_default=True, help="Of each trial."
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1, 1000),
+    default=None,
+    help="Trials of each arm.  [default: 6, or as many as the number of comparisons takes]",
+)
+@click.option("--servers", type=click.IntRange(1, 4096), default=1, show_default=True)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 4096),
+    default=1,
+    show_default=True,
+    help="Client addresses, each a pool of ports of its own.",
+)
+@click.option(
+    "--close",
+    type=click.Choice(["client", "server", "rst"]),
+    default="client",
+    show_default=True,
+    help="Who closes first and keeps TIME_WAIT.",
+)
+@click.option(
+    "--timeout", type=types.DURATION, default="3s", show_default=True, help="Of an attempt."
+)
+@click.option(
+    "--workers", type=types.WORKERS, default="auto", show_default=True, help="Of the generator."
+)
+@click.option(
+    "--local-port-range",
+    type=types.PORT_RANGE,
+    default=None,
+    help="The generator sets IP_LOCAL_PORT_RANGE.",
+)
+@click.option(
+    "--conntrack",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Track connections on the server's side; auto: when a line is about that.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Where the report goes.  [default: reports/ablation-TIME]",
+)
+@click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+def command(**options: Any) -> None:
+    """Leave out each line of a tuning, and try each alone, to see which does the work.
+
+    Lines that cannot do anything here, because they are the host's or set what is there anyway, are
+    found out first and cost no trial.
+    """
+    from lab.cli import ablate_run
+    from lab.experiment import ExperimentError
+    from lab.store import StoreError
+    from lab.testbed.base import TestbedError
+    from lab.tuning import TuningError
+    from loadgen.namespace import NamespaceError
+
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    out = options["out"] or Path("reports", f"ablation-{stamp}")
+    try:
+        code = ablate_run.execute(options, out)
+    except (
+        ValueError, TuningError, TestbedError, ExperimentError, NamespaceError, StoreError
+    ) as error:  # fmt: skip
+        for line in getattr(error, "problems", (str(error),)):
+            click.echo(f"error: {line}", err=True)
+        raise SystemExit(int(Exit.USAGE)) from None
+    except OSError as error:
+        fail(f"cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        fail("interrupted before the first trial ended", Exit.INTERRUPTED)
+    sys.exit(int(code))

@@ -1,0 +1,166 @@
+"""Carries out `lab ablate`: the lines, the interleaved trials, the report, the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from lab.ablate.arms import contrasts, trials_needed, tuning_of
+from lab.ablate.lines import look, wants_tracking
+from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
+from lab.ablate.render import ablation_sheet
+from lab.ablate.tracked import TrackedTestbed
+from lab.ablate.weigh import weigh
+from lab.cli.deliver import deliver
+from lab.cli.doubts import say_doubts
+from lab.cli.outcome import EXIT_OF_VERDICT
+from lab.cli.interrupt import run
+from lab.cli.progress import Progress
+from lab.experiment import Conductor, Plan
+from lab.store import StoreError
+from lab.store import load as load_experiment
+from lab.testbed.base import SitePlan, TestbedError
+from lab.testbed.netns import NetnsTestbed
+from lab.testbed.processes import tool
+from lab.testbed.userns import ensure_privileges
+from lab.tuning import Tuning
+from lab.tunings import DEMAND, load
+from loadgen.cli.group import Exit
+from loadgen.summary import encode
+from loadgen.units import format_duration
+
+_OVERHEAD = 1.2
+"""Seconds that a trial takes beside its load, about."""
+
+
+def execute(options: dict[str, Any], out: Path) -> Exit:
+    """Run the ablation, write its report, show it; return the exit code.
+
+    Raises:
+        ValueError: for an option that cannot be.
+        KeyboardInterrupt: when interrupted before the first trial ended.
+        TuningError, TestbedError, ExperimentError, NamespaceError, OSError: as their docstrings say.
+    """
+    rate = options["rate"]
+    if rate == "max":
+        raise ValueError("--rate max has no arrivals to drop, so nothing to compare; give a number")
+    ensure_privileges()
+    demand = replace(
+        DEMAND,
+        rate=DEMAND.rate if isinstance(rate, str) else rate,
+        sources=options["clients"],
+        destinations=options["servers"],
+        close=options["close"],
+        local_port_range=options["local_port_range"],
+    )
+    tuning = load(options["after"], demand)
+    tracked = _tracked(options["conntrack"], tuning)
+    lines = look(tuning, options["only"], tracked=tracked)
+    if len(lines.arms) == 1 or not lines.arms[ALL]:
+        for line in lines.lines:
+            click.echo(f"{line.key} = {line.value}: {line.reason}")
+        click.echo(f"no line of {tuning.name} can change anything in a namespace here")
+        return Exit.INVALID
+    plan = _plan(options, out.name, tuning, lines)
+    testbed = TrackedTestbed() if tracked else NetnsTestbed()
+    testbed.check()
+    if not options["quiet"]:
+        say_doubts([tuning])
+        _say_size(plan, lines)
+    with Progress(plan, quiet=options["quiet"]) as progress:
+        conductor = Conductor(plan, testbed, out, progress)
+        (out / LINES).write_bytes(encode(lines))
+        finished = run(conductor.run)
+    if not finished and not any(out.glob("trials/*/summary.json")):
+        raise KeyboardInterrupt
+    found = report(out, options["json_file"])
+    return EXIT_OF_VERDICT[found.verdict] if finished else Exit.INTERRUPTED
+
+
+def _tracked(asked: str, tuning: Tuning) -> bool:
+    """Return whether the servers are to track their connections.
+
+    Raises:
+        TestbedError: when it was asked for and cannot be.
+    """
+    if asked == "off" or (asked == "auto" and not wants_tracking(tuning)):
+        return False
+    try:
+        for name in ("nft", "conntrack"):
+            tool(name)
+    except TestbedError as error:
+        if asked == "on":
+            raise
+        click.echo(f"note: connections are not tracked: {error}", err=True)
+        return False
+    return True
+
+
+def _plan(options: dict[str, Any], name: str, tuning: Tuning, lines: Lines) -> Plan:
+    loadgen = [
+        *("--close", options["close"]),
+        *("--timeout", f"{options['timeout']}s"),
+        # As lab run: a machine that pauses for tenths of a second spoils no trial.
+        *("--max-lateness", "250ms"),
+    ]
+    if options["workers"]:
+        loadgen += ["--workers", str(options["workers"])]
+    if options["local_port_range"]:
+        low, high = options["local_port_range"]
+        loadgen += ["--local-port-range", f"{low}-{high}"]
+    return Plan(
+        name=name,
+        arms=tuple((arm, tuning_of(tuning, arm, keys)) for arm, keys in lines.arms.items()),
+        rate=None if options["rate"] == "auto" else float(options["rate"]),
+        duration=options["duration"],
+        trials=options["trials"] or trials_needed(len(contrasts(lines.lines))),
+        site=SitePlan(servers=options["servers"], source_addresses=options["clients"]),
+        loadgen=tuple(loadgen),
+        calibrate_on=ALL,
+    )
+
+
+def _say_size(plan: Plan, lines: Lines) -> None:
+    """Say how long it will take, before it begins."""
+    idle = [line.key for line in lines.lines if line.state != "active"]
+    seconds = len(plan.arms) * plan.trials * (plan.duration + _OVERHEAD)
+    click.echo(
+        f"{len(plan.arms)} arms, {plan.trials} trials of {format_duration(plan.duration)} each: "
+        f"about {format_duration(seconds)}",
+        err=True,
+    )
+    if idle:
+        click.echo(f"no trial for what cannot act here: {', '.join(idle)}", err=True)
+
+
+def report(directory: Path, json_file: str | None = None, out: Path | None = None) -> Ablation:
+    """Rebuild an ablation's report from its run directories, show it, and return the record.
+
+    Args:
+        directory: the ablation's.
+        json_file: where the record goes, too; `-` is stdout.
+        out: where the report goes; None for the directory itself.
+
+    Raises:
+        StoreError: when there is no ablation in the directory.
+        OSError: when a file cannot be written.
+    """
+    try:
+        lines = msgspec.json.decode((directory / LINES).read_bytes(), type=Lines)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"{directory / LINES}: {error}") from None
+    stored = load_experiment(directory)
+    found = weigh(stored.experiment, lines, stored.summaries(), stored.missing)
+    trials = {
+        arm: [trial.summary for trial in stored.counted(arm) if trial.summary is not None]
+        for arm in lines.arms
+    }
+    target = out or directory
+    (target / ABLATION).write_bytes(encode(found))
+    sheet = ablation_sheet(found, trials, stored.experiment.environment)
+    deliver(sheet, found, json_file, target)
+    return found

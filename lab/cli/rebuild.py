@@ -1,0 +1,53 @@
+"""Rebuilds the reports that are no before/after: of an ablation, a sweep, a validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from lab.ablate.records import LINES
+from lab.cli.deliver import deliver
+from lab.store import StoreError
+from lab.sweep.records import Sweep, Validation
+from lab.sweep.render import sweep_sheet, validation_sheet
+from lab.sweep.run import SWEEP
+from lab.sweep.validate import VALIDATION
+
+_T = TypeVar("_T")
+
+
+def rebuild(directory: Path, out: Path | None = None) -> bool:
+    """Rebuild and show the report of `directory`; return False when it is none of these.
+
+    Args:
+        directory: what an ablation, a sweep or a validation left.
+        out: where the report goes; None for where the record is.
+
+    Raises:
+        StoreError: when its record cannot be read.
+        OSError: when a file cannot be written.
+    """
+    if not any((directory / name).exists() for name in (LINES, SWEEP, VALIDATION)):
+        return False
+    target = out or directory
+    target.mkdir(parents=True, exist_ok=True)
+    if (directory / LINES).exists():
+        from lab.cli.ablate_run import report
+
+        report(directory, out=target)
+    elif (directory / SWEEP).exists():
+        sweep = _read(directory / SWEEP, Sweep)
+        deliver(sweep_sheet(sweep), sweep, None, target)
+    else:
+        validation = _read(directory / VALIDATION, Validation)
+        deliver(validation_sheet(validation), validation, None, target)
+    return True
+
+
+def _read(path: Path, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise StoreError(f"{path}: {error}") from None
