@@ -25,6 +25,7 @@ Role = Literal[
     "harmful",
     "mixed",
     "inconclusive",
+    "idle",
     "inert",
     "out_of_scope",
 ]
@@ -82,6 +83,8 @@ class ArmOutcome(Record, frozen=True, kw_only=True):
     """Seconds; of the trials that lost anything."""
     cause: str
     """What broke, as the trials say; empty when nothing did."""
+    forecast: bool
+    """Whether the model describes this load."""
     predicted: float | None
     """The model's capacity for so long a load, per second; None where it knows no limit."""
     predicted_for_good: float | None
@@ -109,6 +112,7 @@ class Weight(Record, frozen=True, kw_only=True):
 
     line: Line
     role: Role
+    """`idle`: it cannot be set here, and what it governs never came into play."""
     without: Contrast | None
     """All lines but this one, against all."""
     alone: Contrast | None

@@ -19,13 +19,14 @@ PLOT: Final = "ablation.svg"
 
 WORDS: Final[dict[Role, str]] = {
     "does_the_work": "does the work",
-    "needed": "needed, not enough alone",
-    "enough": "enough alone, not missed",
-    "helps": "helps alone, not missed",
+    "needed": "needed",
+    "enough": "enough alone",
+    "helps": "helps alone",
     "no_effect": "no detectable effect",
     "harmful": "makes it worse",
     "mixed": "helps and harms",
     "inconclusive": "not decided",
+    "idle": "does nothing at this load",
     "inert": "changes nothing here",
     "out_of_scope": "out of scope here",
 }
@@ -42,7 +43,7 @@ def _estimate(found: Estimate | None, unit: str) -> str:
 
 def _capacity(value: float | None, arm: ArmOutcome) -> str:
     if value is None:
-        return "any" if arm.trials else text.NOTHING
+        return "any" if arm.forecast else text.NOTHING
     return f"{text.count(value)}/s"
 
 
@@ -78,7 +79,7 @@ def _arms(found: Ablation) -> Table:
     rows = tuple(
         (
             arm.name,
-            f"{arm.trials}",
+            f"{arm.trials}" + (f" ({arm.limited} spoiled)" if arm.limited else ""),
             _estimate(arm.lost, "share"),
             _estimate(arm.achieved, "/s"),
             text.NOTHING
@@ -148,14 +149,15 @@ def _short(weight: Weight) -> str:
 def _verb(role: Role, number: int) -> str:
     plural = number > 1
     return {
-        "does_the_work": "do the work, each alone" if plural else "does the work alone",
-        "needed": "are needed, none is enough alone" if plural else "is needed, not enough alone",
-        "enough": "are each enough alone" if plural else "is enough alone, but not missed",
-        "helps": "help a little alone" if plural else "helps a little alone",
+        "does_the_work": "do the work" if plural else "does the work: needed, and enough alone",
+        "needed": "are needed" if plural else "is needed",
+        "enough": "are each enough alone" if plural else "is enough alone",
+        "helps": "help alone, and are not enough" if plural else "helps alone, and is not enough",
         "no_effect": "have no detectable effect" if plural else "has no detectable effect",
         "harmful": "make it worse" if plural else "makes it worse",
         "mixed": "help and harm" if plural else "helps and harms",
         "inconclusive": "could not be decided",
+        "idle": "do nothing at this load" if plural else "does nothing at this load",
         "inert": "change nothing here" if plural else "changes nothing here",
         "out_of_scope": "are out of scope here" if plural else "is out of scope here",
     }[role]

@@ -62,19 +62,22 @@ def _estimate(values: list[float]) -> Estimate | None:
 
 
 def _situation(
-    experiment: Experiment, arm: str, summaries: tuple[Summary, ...]
+    experiment: Experiment, arm: str, summaries: Mapping[str, Summary | None]
 ) -> Situation | None:
-    trial = next((one for one in experiment.trials if one.arm == arm and one.used), None)
-    if not summaries or trial is None:
-        return None
-    try:
-        return situation_of(summaries[0], trial.sysctls)
-    except (CapacityError, ValueError):
-        # A setting that no model of today knows; the arm goes without its forecast.
-        return None
+    """Return the situation that an arm's trials were in; a spoiled one tells it as well."""
+    for trial in experiment.trials:
+        summary = summaries.get(trial.directory)
+        if trial.arm != arm or summary is None:
+            continue
+        try:
+            return situation_of(summary, trial.sysctls)
+        except (CapacityError, ValueError):
+            # A setting that no model of today knows; the arm goes without its forecast.
+            return None
+    return None
 
 
-def _outcome(experiment: Experiment, lines: Lines, trials: ArmTrials) -> ArmOutcome:
+def _outcome(lines: Lines, trials: ArmTrials, situation: Situation | None) -> ArmOutcome:
     """Return what the trials of one arm came to, with the model's forecast for it."""
     summaries = trials.summaries
     lost = [lost_share(summary) for summary in summaries]
@@ -85,13 +88,6 @@ def _outcome(experiment: Experiment, lines: Lines, trials: ArmTrials) -> ArmOutc
         if (found := summary.kernel.get("server", {}).get(_ENTRIES)) is not None
     ]
     causes = ranked_causes(summaries)
-    situation = _situation(experiment, trials.name, summaries)
-    short = None if situation is None else forecast(situation)
-    good = (
-        None
-        if situation is None
-        else forecast(replace(situation, load=replace(situation.load, duration=None)))
-    )
     return ArmOutcome(
         name=trials.name,
         keys=lines.arms.get(trials.name, []),
@@ -102,10 +98,17 @@ def _outcome(experiment: Experiment, lines: Lines, trials: ArmTrials) -> ArmOutc
         achieved=_estimate([summary.rate.achieved for summary in summaries]),
         first_loss=_estimate(first),
         cause=causes[0][0].title if causes else "",
-        predicted=short.sustainable_rate if short else None,
-        predicted_for_good=good.sustainable_rate if good else None,
+        forecast=situation is not None,
+        predicted=_capacity(situation),
+        predicted_for_good=_capacity(
+            situation and replace(situation, load=replace(situation.load, duration=None))
+        ),
         entries=max(entries) if lines.tracked and entries else None,
     )
+
+
+def _capacity(situation: Situation | None) -> float | None:
+    return None if situation is None else forecast(situation).sustainable_rate
 
 
 def _contrast_all(
@@ -172,69 +175,69 @@ def _decidable(
     )
 
 
-def _share(outcome: ArmOutcome | None) -> str:
+def _loses(outcome: ArmOutcome | None) -> str:
+    """Return what is lost in an arm, and when first: the part of a sentence after its name."""
     if outcome is None or outcome.lost is None:
-        return "not measured"
-    return "nothing" if not outcome.losing else text.share(outcome.lost.median)
+        spoiled = outcome.limited if outcome is not None else 0
+        why = f" ({text.plural(spoiled, 'trial')} spoiled by the generator)" if spoiled else ""
+        return f"not measured{why}"
+    if not outcome.losing:
+        return "nothing lost"
+    when = ""
+    if outcome.first_loss is not None:
+        when = f", the first after {text.seconds(outcome.first_loss.median)}"
+    return f"{text.share(outcome.lost.median)} lost{when}"
 
 
 def _p(contrast: Contrast | None) -> str:
     return "" if contrast is None else f" (p = {text.probability(contrast.adjusted)})"
 
 
-def _when(outcome: ArmOutcome | None) -> str:
-    if outcome is None or outcome.first_loss is None:
-        return ""
-    return f", first after {text.seconds(outcome.first_loss.median)}"
-
-
 def _says(line: Line, arms: Mapping[str, ArmOutcome], weight: tuple[Contrast | None, ...]) -> str:
     """Return the evidence for an active line: what is lost with all, without it, alone, with none."""
     parts = []
     if line.without is not None:
-        found = arms.get(line.without)
-        parts.append(
-            f"without it {_share(found)} is lost{_when(found)}; with all lines "
-            f"{_share(arms.get(ALL))}{_p(weight[0])}"
-        )
+        without, whole = _loses(arms.get(line.without)), _loses(arms.get(ALL))
+        parts.append(f"without it {without}, with all lines {whole}{_p(weight[0])}")
     if line.alone is not None:
-        found = arms.get(line.alone)
-        parts.append(
-            f"alone it loses {_share(found)}{_when(found)}; no line at all loses "
-            f"{_share(arms.get(NONE))}{_when(arms.get(NONE))}{_p(weight[1])}"
-        )
+        alone, none = _loses(arms.get(line.alone)), _loses(arms.get(NONE))
+        parts.append(f"alone {alone}, with no line {none}{_p(weight[1])}")
     if line.unfit:
         parts.append(f"another line needs it: {line.unfit}")
     return "; ".join(parts) or "not measured"
 
 
-def _says_idle(line: Line, arms: Mapping[str, ArmOutcome], limits: Mapping[str, str]) -> str:
-    """Return the evidence about a line that cannot act here.
+def _role_of_state(line: Line) -> Role:
+    return "inert" if line.state == "inert" else "out_of_scope"
 
-    What the conntrack table held in the trials tells what another size of it would have changed.
+
+def _idle(
+    line: Line, arms: Mapping[str, ArmOutcome], limits: Mapping[str, str]
+) -> tuple[Role, str]:
+    """Return role and evidence of a line that cannot act here.
+
+    What the conntrack table held in the trials tells whether another size of it could have changed
+    anything.
     """
     peak = max(
         (found.entries for found in arms.values() if found.entries is not None), default=None
     )
     most, buckets = (integers(limits.get(key, "")) for key in (_MOST_KEY, _BUCKETS_KEY))
-    if peak is None or line.key not in {_MOST_KEY, _BUCKETS_KEY}:
-        return line.reason
-    evidence = ""
-    if line.key == _MOST_KEY and most is not None and peak < most[0]:
-        evidence = (
-            f"the table held at most {text.count(peak)} of its {text.count(most[0])} entries, so a "
-            "larger limit changes nothing at this load; "
-        )
     wanted = integers(line.value)
-    if line.key == _BUCKETS_KEY and buckets is not None and wanted is not None and wanted[0] > 0:
+    if peak is not None and line.key == _MOST_KEY and most is not None and peak < most[0]:
+        return "idle", (
+            f"the table held at most {text.count(peak)} of its {text.count(most[0])} entries, so a "
+            f"larger limit changes nothing; {line.reason}"
+        )
+    if peak is not None and line.key == _BUCKETS_KEY and buckets and wanted and wanted[0] > 0:
         # Each entry is in the table twice: once for each direction.
         now, then = 2 * peak / buckets[0], 2 * peak / wanted[0]
-        evidence = (
-            f"with at most {text.count(peak)} entries a lookup walked {text.significant(now, 2)} "
-            f"nodes in {text.count(buckets[0])} buckets, and would {text.significant(then, 2)} in "
-            f"{text.count(wanted[0])}; "
+        return "idle" if max(now, then) <= 1 else _role_of_state(line), (
+            f"with at most {text.count(peak)} entries a bucket holds {text.significant(now, 2)} "
+            f"nodes, and {text.significant(then, 2)} with {text.count(wanted[0])} buckets; "
+            f"{line.reason}"
         )
-    return f"{evidence}{line.reason}"
+    return _role_of_state(line), line.reason
 
 
 def weigh(
@@ -254,14 +257,17 @@ def weigh(
         alpha: the significance level.
     """
     trials = {arm: sort_trials(experiment, summaries, arm) for arm in lines.arms}
-    outcomes = {arm: _outcome(experiment, lines, found) for arm, found in trials.items()}
+    outcomes = {
+        arm: _outcome(lines, found, _situation(experiment, arm, summaries))
+        for arm, found in trials.items()
+    }
     found = _contrast_all(lines, trials, alpha)
     limits = next((t.sysctls["server"] for t in experiment.trials if "server" in t.sysctls), {})
     weights = []
     for line in lines.lines:
         if line.state != "active":
-            says = _says_idle(line, outcomes, limits)
-            weights.append(Weight(line=line, role=line.state, without=None, alone=None, says=says))
+            role, says = _idle(line, outcomes, limits)
+            weights.append(Weight(line=line, role=role, without=None, alone=None, says=says))
             continue
         without = found.get((line.without or "", ALL))
         alone = found.get((line.alone or "", NONE))

@@ -43,7 +43,7 @@ def test_the_line_that_matters_is_named(tmp_path: Path, small: str) -> None:
     assert roles == {
         "net.ipv4.ip_local_port_range": "harmful",
         "net.core.somaxconn": "inert",
-        "net.netfilter.nf_conntrack_max": "out_of_scope",
+        "net.netfilter.nf_conntrack_max": "idle",
     }
     assert {arm["name"]: arm["trials"] for arm in found["arms"]} == {"none": 5, "all": 5}
     tracked = next(arm for arm in found["arms"] if arm["name"] == "all")

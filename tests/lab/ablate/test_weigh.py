@@ -75,15 +75,14 @@ def test_a_tuning_of_which_both_lines_are_needed() -> None:
     assert roles(found) == {"tcp_tw_reuse": "needed", "ip_local_port_range": "needed"}
     assert found.verdict == "prevents"
     assert summary_line(found) == (
-        "At 20,000/s, of mine: tcp_tw_reuse and ip_local_port_range are needed, none is enough "
-        "alone."
+        "At 20,000/s, of mine: tcp_tw_reuse and ip_local_port_range are needed."
     )
     weight = found.weights[0]
     assert weight.without is not None
     assert weight.without.adjusted == pytest.approx(4 * 2 / 924)
     assert weight.says == (
-        "without it 69.2% is lost, first after 308 ms; with all lines nothing (p = 0.0087); "
-        "alone it loses 29.2%, first after 708 ms; no line at all loses 83.2%, first after 168 ms "
+        "without it 69.2% lost, the first after 308 ms, with all lines nothing lost (p = 0.0087); "
+        "alone 29.2% lost, the first after 708 ms, with no line 83.2% lost, the first after 168 ms "
         "(p = 0.0087)"
     )
 
@@ -101,7 +100,7 @@ def test_a_tuning_of_which_one_line_does_it_all() -> None:
         },
     )
     assert roles(found) == {"tcp_tw_reuse": "does_the_work", "tcp_fin_timeout": "no_effect"}
-    assert "tcp_tw_reuse does the work alone" in summary_line(found)
+    assert "tcp_tw_reuse does the work: needed, and enough alone" in summary_line(found)
     assert "tcp_fin_timeout has no detectable effect" in summary_line(found)
 
 
@@ -151,7 +150,9 @@ def test_spoiled_trials_are_no_evidence() -> None:
     assert [arm.limited for arm in found.arms] == [0, 6, 0, 0]
     # What was measured still counts: each line alone against none.
     assert roles(found) == {"tcp_tw_reuse": "helps", "ip_local_port_range": "helps"}
-    assert "with all lines not measured" in found.weights[0].says
+    assert (
+        "with all lines not measured (6 trials spoiled by the generator)" in found.weights[0].says
+    )
     assert len(found.repetitions) == 6
 
 
@@ -182,22 +183,28 @@ def test_what_the_table_held_tells_about_lines_that_cannot_be_set() -> None:
     found = ablation(lines_of([REUSE], IDLE, tracked=True), {NONE: full, ALL: CLEAN})
     says = {weight.line.key.rpartition(".")[2]: weight.says for weight in found.weights}
     assert says["nf_conntrack_max"] == (
-        "the table held at most 28,232 of its 262,144 entries, so a larger limit changes nothing "
-        "at this load; belongs to the host"
+        "the table held at most 28,232 of its 262,144 entries, so a larger limit changes nothing; "
+        "belongs to the host"
     )
     assert says["nf_conntrack_buckets"] == (
-        "with at most 28,232 entries a lookup walked 0.22 nodes in 262,144 buckets, and would 0.43 "
-        "in 131,072; belongs to the host"
+        "with at most 28,232 entries a bucket holds 0.22 nodes, and 0.43 with 131,072 buckets; "
+        "belongs to the host"
     )
     assert says["somaxconn"] == "the value that a fresh namespace has anyway"
     assert roles(found)["somaxconn"] == "inert"
-    assert roles(found)["nf_conntrack_max"] == "out_of_scope"
+    assert roles(found)["nf_conntrack_max"] == "idle"
+    assert roles(found)["nf_conntrack_buckets"] == "idle"
+    assert "nf_conntrack_max and nf_conntrack_buckets do nothing at this load" in summary_line(
+        found
+    )
 
 
 def test_a_table_that_was_full_is_not_said_to_be_large_enough() -> None:
     full = [summary(0.5, entries=262_144)] * 6
     found = ablation(lines_of([REUSE], IDLE, tracked=True), {NONE: full, ALL: CLEAN})
     assert found.weights[1].says == "belongs to the host"
+    assert roles(found)["nf_conntrack_max"] == "out_of_scope"
+    assert roles(found)["nf_conntrack_buckets"] == "out_of_scope"  # 2 nodes a bucket, 4 with half
 
 
 def test_without_tracking_nothing_is_said_of_the_table() -> None:
@@ -216,9 +223,7 @@ def test_an_ablation_is_json_text_markdown_and_page() -> None:
     trials = {arm: [summary(share) for share in shares] for arm, shares in losses.items()}
     report = ablation_sheet(found, trials, {"kernel": "<6.18>"})
     assert max(map(len, sheet.text(report).splitlines())) <= 100
-    assert "| needed, not enough alone | 69.2% | 0.0087 | 29.2% | 0.0087 |" in sheet.markdown(
-        report
-    )
+    assert "| needed | 69.2% | 0.0087 | 29.2% | 0.0087 |" in sheet.markdown(report)
     assert f"]({PLOT})" in sheet.markdown(report)
     page = sheet.page(report)
     assert page.count("<title>") == 1 + 6 * 4 + 4  # the page's, each trial's, each median's
