@@ -73,6 +73,8 @@ class ArmOutcome(Record, frozen=True, kw_only=True):
     """Those that count."""
     limited: int
     """Those that the generator or the machine spoiled."""
+    spoiled_rate: float | None
+    """What the spoiled ones served per second in the median: told, never counted."""
     losing: int
     """Trials that lost anything."""
     lost: Estimate | None

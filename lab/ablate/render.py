@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from lab import text
-from lab.ablate.records import Ablation, ArmOutcome, Role, Weight
+from lab.ablate.records import ABLATION, Ablation, ArmOutcome, Role, Weight
 from lab.ablate.weigh import lost_share
 from lab.records import Estimate
 from lab.report.dotplot import Axis, Kind, Mark, Row, draw
@@ -16,6 +16,8 @@ from loadgen.summary import Summary
 from loadgen.units import format_duration
 
 PLOT: Final = "ablation.svg"
+_MOST: Final = 8
+"""Lines of a list beyond which the rest is only counted."""
 
 WORDS: Final[dict[Role, str]] = {
     "does_the_work": "does the work",
@@ -219,4 +221,10 @@ def _notes(found: Ablation) -> list[Section]:
         ("Missing", found.missing),
         ("Run again", found.repetitions),
     )
-    return [Section(title=title, lines=tuple(lines)) for title, lines in parts if lines]
+    return [Section(title=title, lines=_first(lines)) for title, lines in parts if lines]
+
+
+def _first(lines: Sequence[str]) -> tuple[str, ...]:
+    if len(lines) <= _MOST:
+        return tuple(lines)
+    return (*lines[:_MOST], f"and {len(lines) - _MOST} more, in {ABLATION}")

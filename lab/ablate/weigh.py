@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from statistics import median
 
 from lab import text
 from lab.ablate.arms import contrasts, holm, trials_needed
@@ -77,7 +78,21 @@ def _situation(
     return None
 
 
-def _outcome(lines: Lines, trials: ArmTrials, situation: Situation | None) -> ArmOutcome:
+def _spoiled(
+    experiment: Experiment, arm: str, summaries: Mapping[str, Summary | None]
+) -> list[float]:
+    """Return what the trials of an arm that the generator spoiled served per second."""
+    found = [summaries.get(one.directory) for one in experiment.trials if one.arm == arm]
+    return [
+        summary.rate.achieved
+        for summary in found
+        if summary is not None and summary.validity == "generator_limited"
+    ]
+
+
+def _outcome(
+    lines: Lines, trials: ArmTrials, spoiled: list[float], situation: Situation | None
+) -> ArmOutcome:
     """Return what the trials of one arm came to, with the model's forecast for it."""
     summaries = trials.summaries
     lost = [lost_share(summary) for summary in summaries]
@@ -93,6 +108,7 @@ def _outcome(lines: Lines, trials: ArmTrials, situation: Situation | None) -> Ar
         keys=lines.arms.get(trials.name, []),
         trials=len(summaries),
         limited=trials.limited,
+        spoiled_rate=median(spoiled) if spoiled else None,
         losing=sum(1 for share in lost if share),
         lost=_estimate(lost),
         achieved=_estimate([summary.rate.achieved for summary in summaries]),
@@ -178,9 +194,12 @@ def _decidable(
 def _loses(outcome: ArmOutcome | None) -> str:
     """Return what is lost in an arm, and when first: the part of a sentence after its name."""
     if outcome is None or outcome.lost is None:
-        spoiled = outcome.limited if outcome is not None else 0
-        why = f" ({text.plural(spoiled, 'trial')} spoiled by the generator)" if spoiled else ""
-        return f"not measured{why}"
+        if outcome is None or outcome.spoiled_rate is None:
+            return "not measured"
+        return (
+            f"not measured ({text.plural(outcome.limited, 'trial')} spoiled by the generator; they "
+            f"served {text.count(outcome.spoiled_rate)}/s in the median, which counts for nothing)"
+        )
     if not outcome.losing:
         return "nothing lost"
     when = ""
@@ -258,7 +277,12 @@ def weigh(
     """
     trials = {arm: sort_trials(experiment, summaries, arm) for arm in lines.arms}
     outcomes = {
-        arm: _outcome(lines, found, _situation(experiment, arm, summaries))
+        arm: _outcome(
+            lines,
+            found,
+            _spoiled(experiment, arm, summaries),
+            _situation(experiment, arm, summaries),
+        )
         for arm, found in trials.items()
     }
     found = _contrast_all(lines, trials, alpha)

@@ -5,7 +5,8 @@
     tracking    connection tracking
     forecast    the limits together: capacity, the first to break, steady numbers and their memory
 
-docs/capacity.md says where each formula comes from and how well it was measured.
+docs/capacity.md says where each formula comes from and how well it was measured; its labels (P1, T1,
+C1, Q1, …) stand in the code beside what computes them.
 """
 
 from __future__ import annotations

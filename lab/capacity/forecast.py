@@ -21,9 +21,9 @@ LimitName = Literal[
 ]
 
 TIME_WAIT_BYTES: Final = 256
-"""A TIME_WAIT socket (`tw_sock_TCP` in /proc/slabinfo, 6.18)."""
+"""T2. A TIME_WAIT socket (`tw_sock_TCP` in /proc/slabinfo, 6.18)."""
 BOUND_PORT_BYTES: Final = 256
-"""More on the client, for the port that it keeps bound: two kmalloc-128, for a bucket by port and,
+"""T2. More on the client, for the port that it keeps bound: two kmalloc-128, for a bucket by port and,
 since 6.1, one by port and address (measured: 12,128 objects for 6,000 connections). A server's
 sockets share those of its listening port."""
 
@@ -115,11 +115,11 @@ class Forecast(Record, frozen=True, kw_only=True):
     conntrack: Conntrack | None
     """None when no conntrack table sees the load."""
     in_flight: float
-    """Connections open at once (Little's law: rate x lifetime)."""
+    """Q1. Connections open at once (Little's law: rate x lifetime)."""
     floor_cpus: float
-    """Processors of the client that the kernel's own work takes, at least."""
+    """Q3. Processors of the client that the kernel's own work takes, at least."""
     accept_pause: float
-    """Seconds that the server may pause before its accept queue overflows."""
+    """Q2. Seconds that the server may pause before its accept queue overflows."""
     limits: list[Limit]
     """Those that break at this rate within the duration, in order of time."""
     assumed: list[str]
@@ -142,7 +142,7 @@ def _finite(value: float) -> float | None:
 
 
 def time_wait_sockets(situation: Situation, t: float | None = None) -> float:
-    """Return the TIME_WAIT sockets on the side that closes first, `t` seconds after an idle start.
+    """Return the TIME_WAIT sockets of the side that closes first, `t` seconds from an idle start (T1).
 
     Each connection leaves one, for 60 s. A port has at most one at a time: while the quick ports
     suffice the others are never touched, so with reuse the number stops at the quick ports however
@@ -199,7 +199,7 @@ def _time_wait(situation: Situation) -> TimeWait:
 
 
 def _capped(settings: Settings, load: Load, found: Pools) -> bool:
-    """Whether tcp_max_tw_buckets keeps ports from ever being held in numbers.
+    """Whether tcp_max_tw_buckets keeps ports from ever being held in numbers (T3).
 
     Above it the kernel ends a connection without TIME_WAIT and its port is free at once: a low
     value hides the want of ports and drops the protection that TIME_WAIT is for.

@@ -1,5 +1,8 @@
 """Local ports: how many a connect() can find, how fast, and when they run out. Pure.
 
+docs/capacity.md has each formula under the label that stands beside it here, with its source and
+how well it was measured.
+
 A connection is its four-tuple. Toward one destination address and port, from one source address,
 only the local port is free to vary, so each such triple is a *pool* of its own (ip(7); measured:
 100 ports gave 100 connections to each of three ports of one server). A port of a pool is *held*
@@ -37,7 +40,7 @@ _NEW_PER_LAP: Final = 1.13
 
 
 def distinct(connections: float, ports: float, *, skips: bool = True) -> float:
-    """Return how many different ports a number of connections used, of those that are free at once.
+    """Return how many different ports a number of connections used, of those free at once (T1).
 
     A search begins where the last one ended plus 1 to 8 ports of its kind, 4.5 on average (since
     ~5.18, "tcp: add small random increments to the source port"), so that one lap over the ports
@@ -72,14 +75,14 @@ class Pools:
     """The local ports of all pools together, and how long each is held."""
 
     count: int
-    """source addresses x destination pairs; bind() before connect() knows no destination yet, so
+    """P1. Source addresses x destination pairs; bind() before connect() knows no destination yet, so
     there all destinations of a source address share one pool."""
     usable: int
-    """Ports of one pool."""
+    """P2. Ports of one pool."""
     quick: int
-    """Of these, those that a connect() finds without the detour."""
+    """P3. Of these, those that a connect() finds without the detour."""
     hold: float
-    """Seconds from a connection's start until its port is free again."""
+    """P4. Seconds from a connection's start until its port is free again."""
     skips: bool = True
     """Whether a search leaves a few ports out at random, see `Kernel`."""
 
@@ -95,7 +98,7 @@ class Pools:
 
     @property
     def quick_rate(self) -> float:
-        """Connections per second that quick ports carry for good: ports over the time each is held.
+        """Connections per second that quick ports carry for good (P5): ports over the time each is held.
 
         Queueing theory calls it Little's law: held ports = rate x hold.
         """
@@ -103,7 +106,7 @@ class Pools:
 
     @property
     def wall_rate(self) -> float:
-        """Connections per second above which there is no free port left at all."""
+        """Connections per second above which there is no free port left at all (P5)."""
         return self.all_usable / self.hold if self.hold else math.inf
 
 
@@ -158,7 +161,7 @@ def reuses(settings: Settings, load: Load) -> bool:
 
 
 def hold(settings: Settings, load: Load) -> float:
-    """Return how long a connection holds its local port, in seconds.
+    """Return how long a connection holds its local port, in seconds (P4).
 
     Its own life; then, only when the client closed first (RFC 9293, 3.6), the 60 s of TIME_WAIT, or
     tcp_tw_reuse_delay where ports are reused. When the server closes first TIME_WAIT is the
@@ -170,7 +173,7 @@ def hold(settings: Settings, load: Load) -> float:
 
 
 def pools(situation: Situation) -> Pools:
-    """Return the pools of a situation.
+    """Return the pools of a situation (P1 to P4).
 
     Of an odd number of ports one stays unused: the search makes the number even
     (`remaining &= ~1`), so that the range's first port is found only by a search that begins there.
@@ -203,19 +206,19 @@ class Search:
 
     @property
     def slow_connect(self) -> float:
-        """Seconds that one connect() takes once the quick ports are gone."""
+        """Seconds that one connect() takes once the quick ports are gone (P6)."""
         costs = self.load.costs
         detour = self.pools.quick if self.pools.quick < self.pools.usable else 0
         return costs.connection + detour * costs.per_port
 
     @property
     def slow_rate(self) -> float:
-        """Connections per second when every connect() is a slow one."""
+        """Connections per second when every connect() is a slow one (P6)."""
         return 1 / self.slow_connect
 
     @property
     def settled_rate(self) -> float:
-        """Connections per second that an overload settles at.
+        """Connections per second that an overload settles at (P7).
 
         The quick ports that come free carry `quick_rate`; what is left of the thread's time goes
         into slow searches. Measured with reuse and the default range at 20,000/s asked: 14,000 to
@@ -227,7 +230,7 @@ class Search:
         return min(self.pools.wall_rate, quick + left / self.slow_connect)
 
     def sustained(self, horizon: float | None) -> float:
-        """Return the highest rate that loses nothing within `horizon` seconds of an idle start.
+        """Return the highest rate that loses nothing within `horizon` seconds of an idle start (P9).
 
         Three bounds. Up to the quick ports' rate there is no slow search. Above it a slow search
         throttles the client from the moment the quick ports are used up until the first of them is
@@ -267,7 +270,7 @@ class Search:
 
     @property
     def slow_at(self) -> float | None:
-        """Seconds until the quick ports are used up; None when that never happens."""
+        """Seconds until the quick ports are used up (P8); None when that never happens."""
         rate = self.load.rate
         if self.pools.quick >= self.pools.usable or rate <= self.pools.quick_rate:
             return None
@@ -275,7 +278,7 @@ class Search:
 
     @property
     def late_at(self) -> float | None:
-        """Seconds until arrivals are later than the tolerance because of slow searches, or None."""
+        """Seconds until arrivals are later than the tolerance for slow searches (P8), or None."""
         start, rate = self.slow_at, self.load.rate
         if start is None or rate <= self.slow_rate:
             return None
@@ -296,7 +299,7 @@ class Search:
 
     @property
     def exhausted_at(self) -> float | None:
-        """Seconds until connect() or bind() finds no port at all; None when that never happens.
+        """Seconds until connect() or bind() finds no port at all (P8); None when that never happens.
 
         Past the quick ports the rate is at most the slow one; when the first ports are free again
         before the last is used, the wall is never reached.

@@ -23,7 +23,7 @@ from lab.capacity.ports import TIME_WAIT, Pools, Search, connections_for, distin
 from lab.capacity.situation import Load, Settings
 
 ENTRY_BYTES: Final = 256
-"""An entry (`nf_conntrack` in /proc/slabinfo, 6.18)."""
+"""C3. An entry (`nf_conntrack` in /proc/slabinfo, 6.18)."""
 ACCOUNTING_BYTES: Final = 128
 """More with nf_conntrack_acct = 1: a kmalloc-128 for each entry's extension."""
 BUCKET_BYTES: Final = 8
@@ -60,7 +60,7 @@ class Tracking:
 
     @property
     def entries(self) -> float:
-        """Entries in the long run, at most: rate x the time each stays, or one for each port.
+        """Entries in the long run, at most (C1): rate x the time each stays, or one for each port.
 
         Where ports come free at once, or after the reuse delay, some are used again meanwhile.
         """
@@ -78,7 +78,7 @@ class Tracking:
 
     @property
     def full_rate(self) -> float:
-        """Connections per second above which the table overflows for good.
+        """Connections per second above which the table overflows for good (C2).
 
         Infinite when the load has too few ports for that.
         """
@@ -91,7 +91,7 @@ class Tracking:
 
     @property
     def full_after(self) -> float | None:
-        """Connections until the table is full; None when it never is.
+        """Connections until the table is full (C2); None when it never is.
 
         While every port is held each connection is a new entry; where ports come free at once or
         after the reuse delay, the search meets used ones again and the table fills more slowly.

@@ -17,8 +17,8 @@ from lab.ablate.tracked import TrackedTestbed
 from lab.ablate.weigh import weigh
 from lab.cli.deliver import deliver
 from lab.cli.doubts import say_doubts
-from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.interrupt import run
+from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.progress import Progress
 from lab.experiment import Conductor, Plan
 from lab.store import StoreError

@@ -6,8 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, Lines
 from lab.claims.records import CLAIMS_SCHEMA, Claims
+from lab.plan.records import PLAN_SCHEMA, Plan
 from lab.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
+from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
 from loadgen.conclude import About
 from loadgen.sample import Sample
 from loadgen.snapshots import SCHEMA as SNAPSHOT_SCHEMA
@@ -16,12 +19,17 @@ from loadgen.summary import SCHEMA, Summary
 
 SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "about.schema.json": (About, "churnlab.about/1"),
+    "ablation.schema.json": (Ablation, ABLATION_SCHEMA),
     "claims.schema.json": (Claims, CLAIMS_SCHEMA),
     "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
     "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
+    "lines.schema.json": (Lines, LINES_SCHEMA),
+    "plan.schema.json": (Plan, PLAN_SCHEMA),
     "run.schema.json": (Summary, SCHEMA),
     "sample.schema.json": (Sample, "one line of samples.jsonl"),
     "snapshot.schema.json": (Kept, SNAPSHOT_SCHEMA),
+    "sweep.schema.json": (Sweep, SWEEP_SCHEMA),
+    "validation.schema.json": (Validation, VALIDATION_SCHEMA),
 }
 """Published under docs/schema: file, record and title."""
 _WIDTH: Final = 110
