@@ -14,6 +14,11 @@ times what it was while all went well (a search costs about 0.09 µs a port, so 
 range, against some 25 µs for a connect() that finds its port at once), and those calls fill most of
 the loop's time.
 
+A slow stretch leaves arrivals undone, as many as were due in it and not started. They become overdue
+one after the other while the loop, at full speed again, works through them; with reuse, when a
+stretch of a tenth of a second comes once a second, that is all the time. So drops after a slow
+stretch are its doing until as many arrivals were dropped or made up for as it left undone.
+
 On a machine with too little CPU connect() takes long as well: the worker loses its CPU in the middle
 of it. Two things tell the difference. The search *burns* CPU, in system mode, for nearly as long as
 it lasts; waiting for a CPU burns none. And there is nothing to search for while ports are plenty:
@@ -155,6 +160,13 @@ def _searching(
     return used >= SEARCH_PORTS and worked >= WAITING_CPU
 
 
+def _pace(series: Sequence[Interval], slow: Sequence[Interval]) -> float:
+    """Return the arrivals a second that the loop kept up with before connect() became slow."""
+    first = slow[0].start if slow else 0.0
+    kept = [i for i in series if i.end <= first and not i.dropped and i.started]
+    return median(i.started / (i.end - i.start) for i in kept) if kept else 0.0
+
+
 def attribute(
     series: Sequence[Interval], workers: int, ports: PortUse | None = None
 ) -> Attribution:
@@ -181,14 +193,26 @@ def attribute(
     slow_ends = {i.end for i in slow}
     # An arrival is dropped when it is overdue, which is one interval after the loop fell behind.
     after_slow = {b.end for a, b in pairwise(series) if a.end in slow_ends}
+    # A slow stretch begins somewhere in the interval before the first that it fills.
+    before_slow = {a.end for a, b in pairwise(series) if b.end in slow_ends}
+    pace = _pace(series, slow)
     search = in_flight = generator = 0
+    owed = 0.0
     for interval in series:
         in_flight += interval.in_flight_drops
         rest = max(0, interval.dropped - interval.in_flight_drops)
-        if interval.end in slow_ends or interval.end in after_slow:
+        due = pace * (interval.end - interval.start)
+        if interval.end in slow_ends:
             search += rest
-        else:
-            generator += rest
+            owed = max(0.0, owed + due - interval.started - interval.dropped)
+            continue
+        if interval.end in before_slow:
+            inside = interval.connect_seconds - interval.connect_calls * baseline
+            owed += pace * max(0.0, inside)
+        left_over = rest if interval.end in after_slow else min(rest, round(owed))
+        search += left_over
+        generator += rest - left_over
+        owed = max(0.0, owed - left_over - max(0.0, interval.started - due))
     calls = sum(i.connect_calls for i in slow)
     return Attribution(
         port_search=search,

@@ -96,15 +96,66 @@ def test_a_search_needs_ports_to_be_scarce(
     assert (found.port_search, found.generator) == ((900, 0) if search else (0, 900))
 
 
-def test_what_the_collapse_left_overdue_is_the_port_search_s_too() -> None:
+def test_what_a_slow_stretch_left_undone_is_the_port_search_s_too() -> None:
+    """936 of 1,000 due arrivals were not started in it; so many drops later on are its doing."""
     series = [
         *(interval(n) for n in range(4)),
         searching(4, dropped=0),
         interval(5, dropped=50),
-        interval(6, dropped=7),
+        interval(6, dropped=886),
+        interval(7, dropped=7),
     ]
     found = attribute(series, workers=1)
-    assert (found.port_search, found.generator) == (50, 7)
+    assert (found.port_search, found.generator) == (936, 7)
+
+
+def test_arrivals_that_were_made_up_for_are_owed_no_more() -> None:
+    """The loop starts more than are due until it has caught up; then drops are its own again."""
+    series = [
+        *(interval(n) for n in range(4)),
+        searching(4, dropped=0),
+        *(interval(n, started=1500) for n in range(5, 7)),
+        interval(7, dropped=9),
+    ]
+    found = attribute(series, workers=1)
+    assert (found.port_search, found.generator) == (0, 9)
+
+
+def test_slow_stretches_once_a_second_explain_the_drops_between_them() -> None:
+    """As with reuse and too few ports: each second ends in a search, and the loop never catches up."""
+    second = [
+        lambda n: searching(n, dropped=900),
+        lambda n: interval(n, dropped=20),
+        lambda n: interval(n, started=1005),
+        lambda n: interval(n, dropped=3),
+    ]
+    series = [*(interval(n) for n in range(8)), *(second[n % 4](n) for n in range(8, 48))]
+    found = attribute(series, workers=1)
+    assert found.generator == 0
+    assert found.port_search == 10 * 923
+
+
+def test_a_slow_stretch_begins_within_an_interval() -> None:
+    """Half of it went into two calls: not slow as a whole, and what was not started is owed."""
+    begins = interval(8, started=502, dropped=480, connect_calls=502,
+                      connect_seconds=500 * _USUAL + 0.05)  # fmt: skip
+    quiet = [interval(n) for n in range(8)]
+    assert attribute([*quiet, begins, searching(9)], workers=1).generator == 0
+    assert attribute([*quiet, begins, interval(9)], workers=1).generator == 480
+
+
+def test_a_pause_of_the_generator_after_a_slow_stretch_is_its_own() -> None:
+    """More is dropped than the stretch left undone: the rest has another reason."""
+    series = [*(interval(n) for n in range(4)), searching(4, dropped=900), interval(5),
+              interval(6, dropped=500)]  # fmt: skip
+    found = attribute(series, workers=1)
+    assert (found.port_search, found.generator) == (936, 464)
+
+
+def test_without_an_undisturbed_stretch_nobody_knows_what_is_owed() -> None:
+    series = [interval(0, dropped=10), searching(1), interval(2, dropped=5), interval(3, dropped=7)]
+    found = attribute(series, workers=1)
+    assert (found.port_search, found.generator) == (905, 17)
 
 
 def test_a_stall_of_the_generator_is_its_own() -> None:
