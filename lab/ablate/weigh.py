@@ -333,13 +333,17 @@ def _named(trials: ArmTrials, tuning: str) -> ArmTrials:
 
 
 def _warnings(lines: Lines, outcomes: Mapping[str, ArmOutcome], alpha: float) -> list[str]:
-    number = len(contrasts(lines.lines))
-    need = trials_needed(number, alpha)
-    sizes = [outcome.trials for outcome in outcomes.values()]
-    found = []
-    if number and sizes and min(sizes) < need:
-        found.append(
-            f"need >= {need} trials of each arm to decide {text.plural(number, 'comparison')} "
-            f"together; the smallest arm has {min(sizes)}"
-        )
-    return found
+    pairs = contrasts(lines.lines)
+    open_pairs = [
+        (arm, against)
+        for arm, against in pairs
+        if not reachable(outcomes[arm].trials, outcomes[against].trials, alpha / len(pairs))
+    ]
+    if not open_pairs:
+        return []
+    fewest = min(outcomes[arm].trials for pair in open_pairs for arm in pair)
+    need = trials_needed(len(pairs), alpha)
+    return [
+        f"{len(open_pairs)} of {text.plural(len(pairs), 'comparison')} could not be decided: need >= "
+        f"{need} trials of each arm, and the smallest has {fewest}"
+    ]

@@ -189,14 +189,9 @@ def _sweep_verdict(sweep: Sweep) -> dict[str, Any]:
     if right:
         parts.append(f"The prediction lies in the measured bracket for {', '.join(right)}.")
     if bounded:
-        reach = (
-            f" (closed loop: {text.count(sweep.closed_loop_rate)}/s)"
-            if sweep.closed_loop_rate
-            else ""
-        )
         parts.append(
-            f"For {', '.join(bounded)} this machine{reach} reached its own limit first, with "
-            "nothing lost."
+            f"For {', '.join(bounded)} this machine or the generator was the limit first, and "
+            "nothing was lost below."
         )
     if silent:
         parts.append(f"Nothing can be said about {', '.join(silent)}.")

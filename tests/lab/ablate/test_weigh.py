@@ -136,7 +136,10 @@ def test_too_few_trials_decide_nothing_and_say_how_many_would() -> None:
     assert set(roles(found).values()) == {"inconclusive"}
     assert found.verdict == "inconclusive"
     (warning,) = found.warnings
-    assert warning.startswith("need >= 6 trials of each arm to decide 4 comparisons")
+    assert warning == (
+        "4 of 4 comparisons could not be decided: need >= 6 trials of each arm, and the smallest "
+        "has 3"
+    )
 
 
 def test_spoiled_trials_are_no_evidence() -> None:
