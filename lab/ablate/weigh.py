@@ -34,12 +34,13 @@ from lab.ablate.records import (
     Weight,
 )
 from lab.capacity import CapacityError, Situation, forecast
-from lab.compare import ArmTrials, facts, ranked_causes, repetitions, sort_trials
+from lab.compare import ArmTrials, facts, repetitions, sort_trials
 from lab.predictions import situation_of
 from lab.records import Estimate, Experiment
 from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
 from lab.sysctl_values import integers
 from lab.verdict import judge
+from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary
 
 _ENTRIES = "nf_conntrack_entries"

@@ -29,7 +29,7 @@ text { font: 13px system-ui, sans-serif; fill: var(--text, #171c24); }
 .span { fill: var(--limit, #5c6773); opacity: .22; }
 .good { fill: var(--good, #17713a); } .bad { stroke: var(--bad, #b3261e); stroke-width: 2; }
 .unsure { fill: none; stroke: var(--warn, #805300); stroke-width: 1.5; }
-.expected { fill: none; stroke: var(--after, #0a63b5); stroke-width: 2; }
+.expected { fill: none; stroke: var(--second, #0a63b5); stroke-width: 2; }
 .middle { stroke: var(--text, #171c24); stroke-width: 2.5; }
 """
 

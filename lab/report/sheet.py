@@ -17,8 +17,9 @@ from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lab.report.html import asset, environment
+from lab.report.html import environment
 from lab.report.markdown import escape
+from loadgen.report.page.frame import style
 from loadgen.summary import Record
 
 Tone = Literal["good", "bad", "warn", "calm"]
@@ -187,4 +188,6 @@ def page(sheet: Sheet) -> str:
         if section.plot is not None
     }
     template = environment().get_template("sheet.html.j2")
-    return template.render(sheet=sheet, plots=plots, style=asset("page.css"))
+    return template.render(
+        sheet=sheet, plots=plots, style=style(), policy="", payload="", scripts=[]
+    )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +13,12 @@ from lab.cli.deliver import deliver
 from lab.report import index, sheet
 from lab.report.sheet import Section, Sheet, Table
 from lab.sweep.render import sweep_sheet, validation_sheet
+from tests.browser import accessibility
 from tests.lab.ablate.worlds import ablation, lines_of, summary
 from tests.lab.sweep.test_render import OPEN, capacity, check, sweep, validation
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from tests.browser import Opener
 
 HOSTILE = "</style><script>window.broken = true</script> | `x` *y*"
 LINES = lines_of(["net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range"])
@@ -94,47 +93,16 @@ def test_it_is_delivered_and_listed(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Cannot be read" not in listed
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+@pytest.mark.parametrize("name", SHEETS)
 def test_the_page_fits_and_axe_finds_nothing(
-    browser: Browser, tmp_path: Path, width: int, scheme: str
+    open_page: Opener, tmp_path: Path, name: str, width: int, scheme: str
 ) -> None:
     """Offline, on a phone and a wide screen, WCAG 2.2 A and AA and axe's best practices."""
-    axe = pytest.importorskip("axe_playwright_python")
-    script = (Path(axe.__file__).parent / "axe.min.js").read_text()
-    context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-        offline=True,
-        bypass_csp=True,
-    )
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    for name, report in SHEETS.items():
-        path = tmp_path / f"{name}.html"
-        path.write_text(sheet.page(report))
-        page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") == width, name
-        assert not page.evaluate("window.broken === true")
-        page.evaluate(script)
-        found = page.evaluate(
-            "axe.run().then(r => r.violations.map(v => [v.id, v.impact, v.nodes[0].html]))"
-        )
-        assert found == [], name
-    assert said == []
-    context.close()
+    path = tmp_path / f"{name}.html"
+    path.write_text(sheet.page(SHEETS[name]))
+    page = open_page(path, width, scheme, bypass_csp=True)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert not page.evaluate("window.broken === true")
+    assert accessibility(page) == []
