@@ -42,6 +42,8 @@ def render(summary: Summary, out: Path | None = None) -> str:
             value = "not measured" if gate.value is None else f"measured {gate.value:g}"
             lines.append(f"  {mark}  {gate.expression}  ({value})")
     lines += ["", f"  {_validity(summary)}"]
+    if summary.generator.limit:
+        lines.append(f"  limit: {summary.generator.limit}")
     if out is not None:
         lines.append(f"  {out}")
     return "\n".join(lines) + "\n"
