@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from bench import arms, command
 from bench.figures import Run, spread
-from bench.site import Ground, ground, run_of
+from bench.site import Ground, add_options, ground, run_of
 from bench.table import table
 from lab.testbed.base import TestbedError
 from loadgen.summary import Summary
@@ -79,10 +80,12 @@ async def measure(chosen: argparse.Namespace) -> None:
         if chosen.rate is None
         else ("--rate", str(chosen.rate), "--schedule", chosen.schedule)
     )
-    async with ground(threads=chosen.memcached_threads) as site:
-        before = site.scratch / "before"
+    async with ground(chosen) as site:
+        before, after = site.scratch / "before", site.scratch / "after"
         before.mkdir()
         extract(chosen.revision, before)
+        # A copy, so that whoever goes on working does not change what is measured.
+        shutil.copytree(_ROOT / "loadgen", after / "loadgen")
 
         def arm(name: str, tree: Path) -> arms.Arm:
             async def run() -> Run:
@@ -93,7 +96,7 @@ async def measure(chosen: argparse.Namespace) -> None:
 
             return run
 
-        trees = zip(summaries, (before, _ROOT), strict=True)
+        trees = zip(summaries, (before, after), strict=True)
         sides = {name: arm(name, tree) for name, tree in trees}
         found = await arms.interleave(site, sides, chosen.rounds)
     print(arms.compared(found, chosen.revision))
@@ -109,7 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--memcached-threads", type=int, default=4)
+    add_options(parser)
     command.run(measure, parser)
 
 

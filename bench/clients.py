@@ -26,7 +26,7 @@ import trio
 
 from bench import arms, command
 from bench.figures import Run
-from bench.site import Ground, ground, run_of
+from bench.site import Ground, add_options, ground, run_of
 from lab.testbed.base import TestbedError
 from lab.testbed.processes import spawn
 from loadgen.namespace import run_inside
@@ -173,7 +173,7 @@ def web_arms(site: Ground, url: str, seconds: float, requests: int) -> dict[str,
 
 async def measure(chosen: argparse.Namespace) -> None:
     seconds = chosen.seconds
-    async with ground() as site, nginx(site) as url:
+    async with ground(chosen) as site, nginx(site) as url:
         address, _, port = site.target.rpartition(":")
         loop = [sys.executable, "-c", _LOOP, address, port, str(seconds)]
         sides: dict[str, arms.Arm] = {
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--requests", type=int, default=40_000, help="of a run of ab")
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -11,13 +11,13 @@ import argparse
 from functools import partial
 
 from bench import arms, command
-from bench.site import ground
+from bench.site import add_options, ground
 
 GOAL = 0.95
 
 
 async def measure(chosen: argparse.Namespace) -> None:
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         found = await arms.interleave(
             site,
             {
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--memcached-threads", type=int, default=4)
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -1,7 +1,8 @@
 """What the live display costs, and what a report does.
 
-The display: the same run on a terminal and without one, in turn; compared is the CPU of the
-coordinator, which samples, writes and draws. A report: `loadgen report` on the last run's directory.
+The display: the same run on a terminal and without one, in turn; compared is the CPU that the
+coordinator, which samples, writes and draws, uses while the run goes on (not to start and to sum
+up). A report: `loadgen report` on the last run's directory.
 """
 
 from __future__ import annotations
@@ -17,15 +18,14 @@ import trio
 
 from bench import command
 from bench.figures import in_turn, spread
-from bench.site import Ground, ground
+from bench.quiet import process_seconds
+from bench.site import Ground, add_options, ground
 from bench.table import table
 from lab.testbed.processes import spawn
-from loadgen.rundir import read_summary
 
 
-def _children() -> float:
-    used = os.times()
-    return used.children_user + used.children_system
+def _cpu_of(pid: int) -> float:
+    return process_seconds(Path(f"/proc/{pid}/stat").read_text())
 
 
 async def _drain(terminal: int) -> None:
@@ -38,28 +38,28 @@ async def _drain(terminal: int) -> None:
 
 
 async def coordinator(site: Ground, chosen: argparse.Namespace, *, on_terminal: bool) -> float:
-    """Return the share of a core that the coordinator used, workers left out."""
+    """Return the share of a core that the coordinator used while the run went on."""
     out = site.place()
     words = ("--rate", str(chosen.rate), "--duration", f"{chosen.seconds}s", "--out", str(out))
     program = [sys.executable, "-m", "loadgen", "run", *site.site.targets, *words]
     near, far = pty.openpty() if on_terminal else (-1, os.open(os.devnull, os.O_WRONLY))
-    before = _children()
     async with trio.open_nursery() as nursery:
         child = spawn(program, namespace=site.site.client, output=far)
         os.close(far)
         if on_terminal:
             nursery.start_soon(_drain, near)
         try:
+            origin = await site.origin_of(out)
+            await trio.sleep(origin - time.monotonic() + 0.2)
+            cpu, begin = _cpu_of(child.pid), time.monotonic()
+            await trio.sleep(origin + chosen.seconds - 0.1 - time.monotonic())
+            share = (_cpu_of(child.pid) - cpu) / (time.monotonic() - begin)
             await child.wait()
         finally:
             child.kill()
     if on_terminal:
         os.close(near)
-    summary = read_summary(out)
-    assert summary is not None
-    workers = summary.generator.cpu_user + summary.generator.cpu_system
-    seconds: float = chosen.seconds
-    return (_children() - before - workers) / seconds
+    return share
 
 
 async def report(site: Ground, directory: Path) -> float:
@@ -71,7 +71,7 @@ async def report(site: Ground, directory: Path) -> float:
 
 async def measure(chosen: argparse.Namespace) -> None:
     shares: dict[str, list[float]] = {"no terminal": [], "terminal": []}
-    async with ground() as site:
+    async with ground(chosen) as site:
         for number, name in in_turn(list(shares), chosen.rounds):
             share = await coordinator(site, chosen, on_terminal=name == "terminal")
             shares[name].append(share)
@@ -89,7 +89,8 @@ def main() -> None:
     parser = command.options(__doc__, "display")
     parser.add_argument("--rate", type=float, default=5000.0)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each run")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each run")
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -13,6 +13,15 @@ from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """How late connections were opened, in microseconds."""
+
+    median: float
+    p99: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """What one run of one client came to."""
 
@@ -22,6 +31,8 @@ class Run:
     user: float
     """CPU seconds in user mode, of the process or processes that open connections."""
     system: float
+    late: Late | None = None
+    """In the open loop."""
 
     @property
     def rate(self) -> float:

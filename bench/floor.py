@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.figures import Run
+from bench.figures import Late, Run
 from lab.testbed.base import TestbedError
 
 _HERE = Path(__file__).parent
@@ -53,7 +53,8 @@ def parse(printed: str) -> Run:
         ValueError: when it is not that line.
     """
     fields = printed.split()
-    if len(fields) != 4:
-        raise ValueError(f"{printed!r} is not `connections seconds user system`")
-    connections, seconds, user, system = fields
-    return Run(int(connections), float(seconds), float(user), float(system))
+    if len(fields) not in {4, 7}:
+        raise ValueError(f"{printed!r} is not `connections seconds user system` [lateness]")
+    connections, seconds, user, system = fields[:4]
+    late = Late(*map(float, fields[4:])) if len(fields) > 4 else None
+    return Run(int(connections), float(seconds), float(user), float(system), late)

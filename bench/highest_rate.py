@@ -12,7 +12,7 @@ from functools import partial
 
 from bench import command
 from bench.figures import spread
-from bench.site import Ground, ground
+from bench.site import Ground, add_options, ground
 from loadgen.summary import Summary
 
 GOAL = 0.9
@@ -52,7 +52,7 @@ async def climb(site: Ground, floor: float, first: int, seconds: float) -> float
 
 async def measure(chosen: argparse.Namespace) -> None:
     shares, rates = [], []
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         floor = partial(site.floor, chosen.seconds, 64)
         for number in range(chosen.rounds):
             before = (await site.undisturbed(floor)).rate
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
     parser.add_argument("--first", type=int, default=10, help="the first step, in twentieths")
-    parser.add_argument("--memcached-threads", type=int, default=4)
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -13,7 +13,7 @@ import os
 from functools import partial
 
 from bench import arms, command, floor
-from bench.site import Ground, ground
+from bench.site import Ground, add_options, ground
 from lab.testbed.base import TestbedError
 
 DEFINES = {
@@ -48,7 +48,7 @@ def variants(site: Ground, seconds: float, concurrency: int) -> dict[str, arms.A
 
 
 async def measure(chosen: argparse.Namespace) -> None:
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         sides = variants(site, chosen.seconds, chosen.concurrency)
         if chosen.only:
             sides = {n: run for n, run in sides.items() if n == "floor" or chosen.only in n}
@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each run")
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--memcached-threads", type=int, default=4)
     parser.add_argument("--only", default="", metavar="TEXT", help="ideas whose name contains it")
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -13,7 +13,7 @@ import signal
 import trio
 
 from bench import command, resident
-from bench.site import Ground, ground
+from bench.site import Ground, add_options, ground
 from bench.table import table
 from lab.faults import Fault
 
@@ -42,7 +42,7 @@ async def held(site: Ground, count: int) -> float:
 
 async def measure(chosen: argparse.Namespace) -> None:
     rows = []
-    async with ground() as site:
+    async with ground(chosen) as site:
         first = 0.0
         for count in chosen.counts:
             now = await held(site, count)
@@ -56,6 +56,7 @@ async def measure(chosen: argparse.Namespace) -> None:
 def main() -> None:
     parser = command.options(__doc__, "memory")
     parser.add_argument("--counts", type=int, nargs="+", default=[100, 2000, 6000, 12000])
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -11,7 +11,7 @@ import argparse
 from functools import partial
 
 from bench import command
-from bench.site import ground, run_of
+from bench.site import add_options, ground, run_of
 from bench.table import table
 from loadgen.summary import Latency, Summary
 
@@ -58,7 +58,7 @@ def shortcomings(summary: Summary) -> list[str]:
 
 
 async def measure(chosen: argparse.Namespace) -> None:
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         floor = partial(site.floor, 3.0, 64)
         for number in range(chosen.rounds):
             run = await site.undisturbed(floor)
@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--schedule", default="constant")
-    parser.add_argument("--memcached-threads", type=int, default=4)
     parser.add_argument(
         "--option", action="append", default=[], help="one more word of loadgen run's command line"
     )
+    add_options(parser)
     command.run(measure, parser)
 
 

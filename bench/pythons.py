@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import arms, command
 from bench.change import with_generator
-from bench.site import ground
+from bench.site import add_options, ground
 from lab.testbed.base import TestbedError
 
 _ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def version_of(python: str) -> str:
 
 async def measure(chosen: argparse.Namespace) -> None:
     pythons = {version_of(python): python for python in (sys.executable, *chosen.python)}
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         found = await arms.interleave(
             site,
             {
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("python", nargs="+", help="interpreters with loadgen's dependencies")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
-    parser.add_argument("--memcached-threads", type=int, default=4)
+    add_options(parser)
     command.run(measure, parser)
 
 

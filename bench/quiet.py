@@ -15,6 +15,10 @@ LIMIT = 0.15
 """Cores that others may use during a run. The kernel's own accounting errs by some hundredths."""
 TRIES = 4
 """How often a run is made before it is kept although it was disturbed."""
+LOOK = 0.4
+"""Seconds for which other programs must be quiet before a run begins."""
+PATIENCE = 20.0
+"""Seconds to wait for that."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -24,11 +28,10 @@ def busy_seconds(stat: str) -> float:
     Raises:
         ValueError: when the text does not begin with the line of all CPUs.
     """
-    name, *fields = stat.partition("\n")[0].split()
-    if name != "cpu" or len(fields) < 5:
+    fields = stat.partition("\n")[0].split()
+    if fields[:1] != ["cpu"] or len(fields) < 6:
         raise ValueError("/proc/stat does not begin with the line of all CPUs")
-    ticks = [int(field) for field in fields]
-    user, nice, system, _idle, _waiting, *rest = ticks
+    user, nice, system, _idle, _waiting, *rest = map(int, fields[1:])
     return (user + nice + system + sum(rest[:3])) / _TICKS  # irq, softirq and steal
 
 

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import command
-from bench.site import Ground, ground
+from bench.site import Ground, add_options, ground
 from bench.table import table
 from lab.testbed.base import TestbedError
 from loadgen.namespace import run_inside
@@ -37,6 +37,7 @@ INTERVAL = 0.1
 STRIDE = 10
 GOAL = 0.01
 FILL_RATE = 10_000
+_REUSE = Path("/proc/sys/net/ipv4/tcp_tw_reuse")
 _ENTRY = (
     "-A -t 120 -u SEEN_REPLY,ASSURED -s 198.19.{0}.{1} -d 198.19.255.1 -r 198.19.255.1 "
     "-q 198.19.{0}.{1} -p tcp --sport {2} --dport 9 --reply-port-src 9 --reply-port-dst {2} "
@@ -156,8 +157,9 @@ def readers_of(site: Ground) -> dict[str, list[Timed]]:
 
 
 async def measure(chosen: argparse.Namespace) -> None:
-    async with ground() as site:
+    async with ground(chosen) as site:
         fill_conntrack(site.site.client, chosen.entries)
+        run_inside(site.site.client, lambda: _REUSE.write_text("0"))
         duration = f"{chosen.sockets / FILL_RATE}s"
         await site.loadgen("--rate", str(FILL_RATE), "--duration", duration)
         with ExitStack() as stack:
@@ -185,6 +187,7 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, default=28_000, help="TIME_WAIT sockets")
     parser.add_argument("--entries", type=int, default=250_000, help="conntrack entries")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to sample")
+    add_options(parser)
     command.run(measure, parser)
 
 

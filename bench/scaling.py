@@ -13,12 +13,12 @@ import argparse
 from functools import partial
 
 from bench import arms, command
-from bench.site import ground
+from bench.site import add_options, ground
 
 
 async def measure(chosen: argparse.Namespace) -> None:
     counts = chosen.workers
-    async with ground(servers=chosen.servers, threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         found = await arms.interleave(
             site,
             {
@@ -38,8 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run")
     parser.add_argument("--concurrency", type=int, default=64, help="all workers together")
-    parser.add_argument("--servers", type=int, default=1, help="memcached processes")
-    parser.add_argument("--memcached-threads", type=int, default=4)
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -13,7 +13,7 @@ import trio
 
 from bench import command, resident
 from bench.figures import Run, spread
-from bench.site import ground
+from bench.site import add_options, ground
 from bench.table import table
 from loadgen.accounting import totals_of
 from loadgen.rundir import read_samples
@@ -59,7 +59,7 @@ def memory(readings: Sequence[resident.Reading]) -> str:
 
 async def measure(chosen: argparse.Namespace) -> None:
     readings: list[resident.Reading] = []
-    async with ground(threads=chosen.memcached_threads) as site:
+    async with ground(chosen) as site:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(resident.watch, readings)
             summary, out = await site.loadgen(
@@ -98,10 +98,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--window", type=float, default=30.0, help="seconds")
     parser.add_argument("--schedule", default="poisson", choices=["poisson", "constant"])
-    parser.add_argument("--memcached-threads", type=int, default=4)
     parser.add_argument(
         "--option", action="append", default=[], help="one more word of loadgen run's command line"
     )
+    add_options(parser)
     command.run(measure, parser)
 
 

@@ -7,10 +7,11 @@ import os
 import pytest
 
 from bench import clients, floor, highest_rate, open_loop, quiet, soak
-from bench.figures import Run
+from bench.figures import Late, Run
 from bench.resident import Reading
 from loadgen.accounting import values_of
 from loadgen.conclude import conclude
+from loadgen.latency import bucket
 from loadgen.messages import Totals
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
@@ -76,6 +77,8 @@ def test_a_wrk_that_failed_is_no_figure(printed: str) -> None:
 
 def test_the_floor_s_line() -> None:
     assert floor.parse("1000 2.500000 0.010000 0.090000\n") == Run(1000, 2.5, 0.01, 0.09)
+    paced = floor.parse("1000 2.500000 0.010000 0.090000 12 250 4000\n")
+    assert paced == Run(1000, 2.5, 0.01, 0.09, Late(12, 250, 4000))
 
 
 @pytest.mark.parametrize("printed", ["", "connect: Connection refused\n", "1 2 3 4 5"])
@@ -101,7 +104,9 @@ def _summary(*, ok: int = 1000, dropped: int = 0, late: int = 100) -> Summary:
     )
     sample = Sample(1.0, ROLE_GENERATOR, values_of(totals, 0.035))
     config = run_config(duration=1.0)
-    return conclude(about(config), [sample], {"lateness": {late: ok}, "total": {300: ok}})
+    return conclude(
+        about(config), [sample], {"lateness": {bucket(late): ok}, "total": {bucket(300): ok}}
+    )
 
 
 @pytest.mark.parametrize(
