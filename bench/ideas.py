@@ -42,8 +42,8 @@ def variants(site: Ground, seconds: float, concurrency: int) -> dict[str, arms.A
         print(f"  left out: io_uring: {error}")
     else:
         found["io_uring"] = partial(run, source="uring")
-    last = (os.cpu_count() or 1) - 1
-    found[f"client pinned to CPU {last}"] = partial(run, prefix=("taskset", "-c", str(last)))
+    first = min(os.sched_getaffinity(0))
+    found[f"client pinned to CPU {first}"] = partial(run, prefix=("taskset", "-c", str(first)))
     return found
 
 

@@ -1,8 +1,8 @@
-"""How late arrivals start at a given rate, with memcached on the same CPUs.
+"""How late arrivals start at given rates, with memcached on the same CPUs, beside the paced floor.
 
 Goal at 20,000/s for 60 s: nothing dropped, nothing failed, at least 0.9995 of the rate achieved,
-and 99 of 100 arrivals started within 0.3 ms of their moment. A run of the floor's closed loop
-before and after says what the machine could do in those minutes.
+and 99 of 100 arrivals started within 0.3 ms of their moment. The floor is a C program that does
+nothing but keep the same pace: what it is late by, the kernel and the machine are.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 from functools import partial
 
 from bench import command
+from bench.figures import Run, spread
 from bench.site import add_options, ground, run_of
 from bench.table import table
 from loadgen.summary import Latency, Summary
@@ -57,30 +58,55 @@ def shortcomings(summary: Summary) -> list[str]:
     return found
 
 
-async def measure(chosen: argparse.Namespace) -> None:
-    async with ground(chosen) as site:
-        floor = partial(site.floor, 3.0, 64)
-        for number in range(chosen.rounds):
-            run = await site.undisturbed(floor)
-            print(f"floor's closed loop: {run.rate:,.0f}/s", flush=True)
-            summary, _ = await site.undisturbed(
-                partial(
-                    site.loadgen,
-                    *("--rate", str(chosen.rate), "--duration", f"{chosen.seconds}s"),
-                    *("--schedule", chosen.schedule, *chosen.option),
-                )
+def beside(rate: float, floors: list[Run], runs: list[Run]) -> list[tuple[str, ...]]:
+    """Return the table's rows of one rate: the floor's lateness and loadgen's."""
+    found = []
+    for name, side in (("floor", floors), ("loadgen", runs)):
+        late = [run.late for run in side if run.late is not None]
+        found.append(
+            (
+                f"{rate:,.0f} {name}",
+                spread(run.rate / rate for run in side).text(".4f"),
+                *(
+                    spread(getattr(one, field) / 1e3 for one in late).text(".3f")
+                    for field in ("median", "p99", "longest")
+                ),
             )
-            print(described(summary))
-            missed = ", ".join(shortcomings(summary)) or "none"
-            print(f"{number + 1}/{chosen.rounds} goals missed: {missed}", flush=True)
-        run = await site.undisturbed(floor)
-        print(f"floor's closed loop: {run.rate:,.0f}/s")
+        )
+    return found
+
+
+async def measure(chosen: argparse.Namespace) -> None:
+    rows = []
+    async with ground(chosen) as site:
+        for rate in chosen.rates:
+            floors, runs = [], []
+            for number in range(chosen.rounds):
+                floors.append(
+                    await site.undisturbed(
+                        partial(site.floor, chosen.floor_seconds, 4096, rate=rate)
+                    )
+                )
+                summary, _ = await site.undisturbed(
+                    partial(
+                        site.loadgen,
+                        *("--rate", str(rate), "--duration", f"{chosen.seconds}s"),
+                        *("--schedule", chosen.schedule, *chosen.option),
+                    )
+                )
+                runs.append(run_of(summary))
+                print(f"{number + 1}/{chosen.rounds} {described(summary)}")
+                missed = ", ".join(shortcomings(summary)) or "none"
+                print(f"goals missed: {missed}\n", flush=True)
+            rows += beside(rate, floors, runs)
+    print(table(("lateness, ms", "achieved", "p50", "p99", "max"), rows))
 
 
 def main() -> None:
     parser = command.options(__doc__, "open_loop")
-    parser.add_argument("--rate", type=float, default=20_000.0)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rates", type=float, nargs="+", default=[20_000.0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="of loadgen's runs")
+    parser.add_argument("--floor-seconds", type=float, default=20.0, help="of the floor's runs")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--schedule", default="constant")
     parser.add_argument(

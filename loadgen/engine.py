@@ -24,7 +24,7 @@ The clock is read before and after connect(), because time spent *inside* it is 
 kernel's port search (`loadgen.diagnosis`), and drops that it causes are not the generator's fault.
 
 Deadlines need no timers: attempts are kept in the order of their start, so the overdue ones are at
-the front, and a look every `_SWEEP` seconds finds them.
+the front, and a sweep finds them: every 10 to 25 ms, depending on how short the timeouts are.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ _BATCH_CLOSED = 64
 _GATHER = 50e-6
 """The shortest sleep. To fall asleep and wake up costs 20 µs of CPU and more; so what falls due
 within a shorter time is gathered, and is late by that much at most."""
-_SWEEP = 0.01
+_SWEEP = 0.01, 0.025
+"""The least and the most seconds between two sweeps. Each wakes the loop up, and trio with it."""
 _TRIO_WAIT = 0.005
 _TABLE = len(BUCKET_OF)
 _NEVER = float("inf")
@@ -95,6 +96,8 @@ class Engine(Connections):
         poll, register, receive = self._epoll.poll, self._epoll.register, self._receive
         attempts, spare, totals, replies = self._attempts, self._spare, self.totals, self._replies
         connecting, awaiting, readable = State.CONNECTING, State.AWAITING_REPLY, select.EPOLLIN
+        least, most = _SWEEP
+        sweep = max(least, min(most, self._tick / 4, self._connect_timeout / 100))
         batch_size = _BATCH_CLOSED if closed_loop else _BATCH
         under_way, not_counted = errno.EINPROGRESS, self._warmup > 0
         table, longest = BUCKET_OF, _TABLE / 1e6
@@ -108,7 +111,7 @@ class Engine(Connections):
         while True:
             now = clock()
             if now >= next_sweep:
-                next_sweep = now + _SWEEP
+                next_sweep = now + sweep
                 self._look_after(now)
                 await trio.lowlevel.checkpoint()
                 if self._stopping:
@@ -233,7 +236,7 @@ class Engine(Connections):
                     self._received(descriptor, attempt, data)
 
     def _look_after(self, now: float) -> None:
-        """Do what is due every `_SWEEP` seconds: end overdue attempts, and report at each tick."""
+        """Do what is due at every sweep: end overdue attempts, and report at each tick."""
         self._expire(now)
         if now >= self._next_tick:
             number = int((now - self._origin) / self._tick)

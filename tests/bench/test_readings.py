@@ -131,11 +131,18 @@ def test_the_open_loop_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "clean"),
-    [({}, True), ({"late": 900}, True), ({"late": 1100}, False), ({"dropped": 1}, False)],
+    ("connections", "late", "clean"),
+    [
+        (10_000, Late(50, 900, 90_000), True),
+        (9_991, Late(50, 900, 90_000), True),
+        (9_900, Late(50, 900, 90_000), False),
+        (10_000, Late(50, 1_100, 1_200), False),
+        (10_000, None, False),
+    ],
 )
-def test_what_a_clean_rate_is(changes: dict[str, int], clean: bool) -> None:
-    assert highest_rate.clean(_summary(**changes)) is clean
+def test_what_a_clean_rate_is(connections: int, late: Late | None, clean: bool) -> None:
+    run = Run(connections, 1.0, 0.05, 0.35, late)
+    assert highest_rate.clean(run, 10_000) is clean
 
 
 def _at(t: float, ok: int, cpu: float) -> Sample:
