@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loadgen import diagnosis, honesty, latency, sample, thresholds
+from loadgen import diagnosis, honesty, latency, limit, sample, thresholds
 from loadgen.accounting import totals_of
 from loadgen.config import RunConfig
 from loadgen.latency import Counts
@@ -130,6 +130,13 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
             connect_call_seconds=totals.connect_call_seconds,
             saturated=bool(reasons),
             reasons=reasons,
+            limit=limit.describe(
+                series,
+                totals,
+                attribution,
+                by_role.get(ROLE_HOST, []),
+                closed_loop=config.closed_loop,
+            ),
         ),
         warnings=_warnings(about, attribution, reasons, totals, causes),
         validity=_validity(about, reasons),

@@ -258,11 +258,20 @@ def saturation(
 _CPU_KINDS = ("user", "system", "softirq", "irq", "steal", "idle")
 
 
-def _machine(samples: Sequence[Sample]) -> str:
-    """Return, as the end of a sentence, how busy the machine was; nothing where nobody knows."""
+class MachineUse(msgspec.Struct, frozen=True):
+    """How a machine's CPUs, all together, spent the time of a run."""
+
+    busy: float
+    """Share of the time that they were not idle, 0 to 1."""
+    stolen: float
+    """Share that the hypervisor gave to others, as far as it says so; part of `busy`."""
+
+
+def machine_use(samples: Sequence[Sample]) -> MachineUse | None:
+    """Return how busy the machine was; None where nobody knows."""
     read = [item for item in samples if "cpu_idle_seconds" in item.values and item.t >= 0]
     if len(read) < 2:
-        return ""
+        return None
     first, last = read[0].values, read[-1].values
     spent = {
         kind: last.get(f"cpu_{kind}_seconds", 0) - first.get(f"cpu_{kind}_seconds", 0)
@@ -270,7 +279,15 @@ def _machine(samples: Sequence[Sample]) -> str:
     }
     total = sum(spent.values())
     if total <= 0:
+        return None
+    return MachineUse(busy=1 - spent["idle"] / total, stolen=spent["steal"] / total)
+
+
+def _machine(samples: Sequence[Sample]) -> str:
+    """Return, as the end of a sentence, how busy the machine was; nothing where nobody knows."""
+    use = machine_use(samples)
+    if use is None:
         return ""
-    lost = spent["steal"] / total
-    stolen = f", and its hypervisor gave {lost:.0%} to others" if lost >= STEAL_WORTH_SAYING else ""
-    return f"; the machine was {1 - spent['idle'] / total:.0%} busy{stolen}"
+    worth_saying = use.stolen >= STEAL_WORTH_SAYING
+    stolen = f", and its hypervisor gave {use.stolen:.0%} to others" if worth_saying else ""
+    return f"; the machine was {use.busy:.0%} busy{stolen}"

@@ -122,8 +122,13 @@ def _replace(path: Path, data: bytes) -> None:
 def interval_line(interval: Interval) -> str:
     """Return one line of an interval log, newline included."""
     histogram = HdrHistogram(1, _LONGEST, _DIGITS)
-    for index, number in interval.counts.items():
-        histogram.record_value(latency.lowest(index), number)
+    # Our own layout, index for index. Recording value by value takes the coordinator 10 ms a second,
+    # of which the worker on the same CPU knows nothing but that its arrivals are late.
+    counts = {index: number for index, number in interval.counts.items() if number}
+    for index, number in counts.items():
+        histogram.counts[index] = number
+    if counts:
+        histogram.set_internal_tacking_values(min(counts), max(counts), sum(counts.values()))
     payload = histogram.encode().decode("ascii")
     greatest = histogram.get_max_value() / 1e6
     return (

@@ -129,6 +129,8 @@ class Generator(Record, frozen=True, kw_only=True):
     """Wall time spent inside connect(), all workers: the kernel's port search shows here."""
     saturated: bool
     reasons: list[str]
+    limit: str = ""
+    """What kept the run from going faster, in one sentence."""
 
 
 class ThresholdResult(Record, frozen=True, kw_only=True):

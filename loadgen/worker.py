@@ -20,6 +20,7 @@ from loadgen.config import RunConfig
 from loadgen.engine import Engine
 from loadgen.library_client import LibraryEngine
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick, ToWorker
+from loadgen.waiting import sharpen_timers
 
 _SECOND = 1.0
 
@@ -152,6 +153,7 @@ async def _run() -> None:
 def main() -> None:
     """Run until the assignment is done, or the coordinator is gone."""
     raise_file_limit()
+    sharpen_timers()
     try:
         trio.run(_run)
     except* BrokenPipeError:

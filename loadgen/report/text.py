@@ -35,6 +35,8 @@ def render(summary: Summary, out: Path | None = None) -> str:
             mark = "pass" if gate.passed else "FAIL"
             lines.append(f"  {mark}  {gate.expression}  ({measured(gate)})")
     lines += ["", f"  {_validity(summary)}"]
+    if summary.generator.limit:
+        lines.append(f"  limit: {summary.generator.limit}")
     if out is not None:
         lines.append(f"  {out}")
     return "\n".join(lines) + "\n"

@@ -1,0 +1,201 @@
+"""Other clients that open a connection per request, beside loadgen and the floor.
+
+- pymemcache in threads: `loadgen run --client pymemcache`, the reference workload.
+- pymemcache in a loop: the library alone, one thread, one `Client` per get, nothing around it.
+- ab and wrk, without keep-alive, against nginx in the server's namespace: what the best known tools
+  for another protocol reach with the same kernel. nginx runs one process, memcached four threads,
+  and HTTP is a longer conversation; they are here for scale.
+
+Clients that are not installed are left out, with a line that says how to get them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from bench import arms, command
+from bench.figures import Run
+from bench.site import Ground, add_options, ground, run_of
+from lab.testbed.base import TestbedError
+from lab.testbed.processes import spawn
+from loadgen.namespace import run_inside
+
+WEB_PORT = 8080
+_PACKAGES = {"nginx": "nginx-light", "ab": "apache2-utils", "wrk": "wrk"}
+_LOOP = """
+import sys, time
+from pymemcache.client.base import Client
+host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+begin, done = time.monotonic(), 0
+while time.monotonic() < begin + seconds:
+    client = Client((host, port))
+    client.get("churnlab:1")
+    client.close()
+    done += 1
+print(done, time.monotonic() - begin)
+"""
+_NGINX = """
+daemon off; master_process off; pid {scratch}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 10000; }}
+http {{
+    access_log off; client_body_temp_path {scratch}; proxy_temp_path {scratch};
+    fastcgi_temp_path {scratch}; uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
+    server {{ listen {address}:{port} backlog=4096; location / {{ return 200 "hello"; }} }}
+}}
+"""
+
+
+def installed(name: str) -> str | None:
+    """Return the path of a program, or say how to get it."""
+    path = shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
+    if path is None:
+        print(f"  left out: {name} is not installed (apt install {_PACKAGES[name]})")
+    return path
+
+
+def ab_served(printed: str) -> int:
+    """Return how many requests `ab` says were served.
+
+    Raises:
+        ValueError: when it does not say so, or says that some failed.
+    """
+    complete = re.search(r"^Complete requests:\s+(\d+)", printed, re.MULTILINE)
+    failed = re.search(r"^Failed requests:\s+(\d+)", printed, re.MULTILINE)
+    if complete is None or failed is None or int(failed[1]):
+        raise ValueError(f"ab did not serve all: {printed.strip()[-300:]!r}")
+    return int(complete[1])
+
+
+def wrk_served(printed: str) -> int:
+    """Return how many requests `wrk` says were served.
+
+    Raises:
+        ValueError: when it does not say so, or says that some failed.
+    """
+    found = re.search(r"^\s+(\d+) requests in ", printed, re.MULTILINE)
+    if found is None or "Socket errors" in printed or "Non-2xx" in printed:
+        raise ValueError(f"wrk did not serve all: {printed.strip()[-300:]!r}")
+    return int(found[1])
+
+
+def loop_served(printed: str) -> int:
+    """Return how many gets the loop made.
+
+    Raises:
+        ValueError: when it printed something else.
+    """
+    return int(printed.split(maxsplit=1)[0])
+
+
+async def program(site: Ground, words: list[str], served: Callable[[str], int]) -> Run:
+    """Run a client's program in the client's namespace; the CPU is all that it used."""
+    before, begin = os.times(), time.monotonic()
+    printed = await site.output_of(words)
+    after, seconds = os.times(), time.monotonic() - begin
+    return Run(
+        served(printed),
+        seconds,
+        after.children_user - before.children_user,
+        after.children_system - before.children_system,
+    )
+
+
+async def with_pymemcache(site: Ground, seconds: float) -> Run:
+    summary, _ = await site.loadgen(
+        *("--client", "pymemcache", "--rate", "max", "--concurrency", "16"),
+        *("--duration", f"{seconds}s", "--workers", "1"),
+    )
+    return run_of(summary)
+
+
+@asynccontextmanager
+async def nginx(site: Ground) -> AsyncIterator[str | None]:
+    """Serve in the server's namespace; yield the URL, or None without nginx.
+
+    Raises:
+        TestbedError: when it ended instead.
+    """
+    binary = installed("nginx")
+    if binary is None:
+        yield None
+        return
+    address = site.target.rpartition(":")[0]
+    configuration = site.scratch / "nginx.conf"
+    configuration.write_text(_NGINX.format(scratch=site.scratch, address=address, port=WEB_PORT))
+    output = os.memfd_create("nginx")
+    child = spawn([binary, "-c", str(configuration)], namespace=site.site.server, output=output)
+    try:
+        with trio.fail_after(10):
+            while not run_inside(site.site.server, partial(_listens, WEB_PORT)):
+                if child.returncode is not None:
+                    raise TestbedError(f"nginx ended: {os.pread(output, 500, 0).decode()}")
+                await trio.sleep(0.02)
+        site.ours.append(child.pid)
+        yield f"http://{address}:{WEB_PORT}/"
+    finally:
+        child.kill()
+        os.close(output)
+
+
+def _listens(port: int) -> bool:
+    lines = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
+
+
+def web_arms(site: Ground, url: str, seconds: float, requests: int) -> dict[str, arms.Arm]:
+    """Return the arms of ab and wrk, as far as they are installed."""
+    found: dict[str, arms.Arm] = {}
+    connections = ["-c", "64"]
+    wanted = {
+        "ab → nginx": (["ab", "-q", "-n", str(requests), *connections, url], ab_served),
+        "wrk → nginx": (
+            ["wrk", "-t1", *connections, f"-d{seconds:g}s", "-H", "Connection: close", url],
+            wrk_served,
+        ),
+    }
+    for name, (words, served) in wanted.items():
+        path = installed(words[0])
+        if path is not None:
+            found[name] = partial(program, site, [path, *words[1:]], served)
+    return found
+
+
+async def measure(chosen: argparse.Namespace) -> None:
+    seconds = chosen.seconds
+    async with ground(chosen) as site, nginx(site) as url:
+        address, _, port = site.target.rpartition(":")
+        loop = [sys.executable, "-c", _LOOP, address, port, str(seconds)]
+        sides: dict[str, arms.Arm] = {
+            "floor": partial(site.floor, seconds, 64),
+            "loadgen": partial(site.closed_loop, seconds, 64),
+            "pymemcache in threads": partial(with_pymemcache, site, seconds),
+            "pymemcache in a loop": partial(program, site, loop, loop_served),
+        }
+        if url is not None:
+            sides.update(web_arms(site, url, seconds, chosen.requests))
+        found = await arms.interleave(site, sides, chosen.rounds)
+    print(arms.compared(found, "floor"))
+
+
+def main() -> None:
+    parser = command.options(__doc__, "clients")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
+    parser.add_argument("--requests", type=int, default=40_000, help="of a run of ab")
+    add_options(parser)
+    command.run(measure, parser)
+
+
+if __name__ == "__main__":
+    main()

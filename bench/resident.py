@@ -1,0 +1,60 @@
+"""The resident memory of a run's workers, read from /proc while it goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the workers held at one moment."""
+
+    t: float
+    """Seconds since the watch began."""
+    megabytes: float
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of a process's children, their children, and so on."""
+    found: list[int] = []
+    with suppress(OSError):  # a process may end while we look
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def workers() -> list[int]:
+    """Return the ids of all loadgen workers that this process started, however indirectly."""
+    found = []
+    for pid in descendants(os.getpid()):
+        with suppress(OSError):
+            if b"loadgen.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def megabytes(pids: list[int]) -> float:
+    """Return the resident memory of processes together; what has ended counts nothing."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return total * _PAGE / 1e6
+
+
+async def watch(readings: list[Reading], every: float = 0.5) -> None:
+    """Append a reading each `every` seconds while there are workers, until cancelled."""
+    begin = time.monotonic()
+    while True:
+        if pids := workers():
+            readings.append(Reading(time.monotonic() - begin, megabytes(pids)))
+        await trio.sleep(every)
