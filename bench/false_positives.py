@@ -18,7 +18,6 @@ would come about in less than one of a thousand series.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import random
@@ -28,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from bench import command
 from lab.stats import ALPHA, mann_whitney
 from lab.verdict import UNMEASURED, ArmFacts, Loss, judge
 
@@ -145,7 +145,7 @@ def shuffled(losses: list[int], repetitions: int = 2000) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command.options(__doc__, "false_positives")
     parser.add_argument("--repetitions", type=int, default=2000, help="simulated ones, a row")
     parser.add_argument("--real", type=Path, help="also run real experiments, kept there")
     parser.add_argument("--real-repetitions", type=int, default=20)

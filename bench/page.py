@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import command
 from lab.report import compare_stored
 from lab.report.html import render
 from lab.store import load
@@ -36,6 +37,7 @@ def widen(path: Path) -> None:
 
 
 def main() -> int:
+    command.options(__doc__, "page").parse_args()
     with tempfile.TemporaryDirectory() as folder:
         directory = write_experiment(
             Path(folder, "experiment"),

@@ -59,12 +59,13 @@ def test_a_cause_comes_with_evidence_and_remedy() -> None:
         (Ended(elapsed=1.0, interrupted=True), "partial: "),
     ],
 )
-def test_the_last_line_is_the_validity_and_the_cost_of_a_connection(
+def test_it_ends_with_validity_the_cost_of_a_connection_and_what_was_the_limit(
     ended: Ended, starts: str
 ) -> None:
-    *_, last = _text(ended).splitlines()
+    *_, last, limit = _text(ended).splitlines()
     assert last.strip().startswith(starts)
     assert "100 µs of CPU a connection (user 50 µs), 100 µs inside connect()" in last
+    assert limit.strip().startswith("limit: ")
 
 
 def test_thresholds_say_what_was_measured() -> None:
