@@ -80,6 +80,9 @@ class _Observed:
 class Watcher(Protocol):
     """Whoever shows an experiment's progress."""
 
+    def rehearsed(self) -> None:
+        """Every arm's tuning can be applied."""
+
     def calibrated(self, rate: float, ceiling: float) -> None:
         """The rate was found: `ceiling` is the closed loop's."""
 
@@ -139,6 +142,7 @@ class Conductor:
             ExperimentError: when a run cannot begin.
         """
         self._rehearse()
+        self._watcher.rehearsed()
         rate = self._plan.rate or await self._calibrate()
         self._config = self._describe(rate)
         self._write(finished=False)

@@ -16,7 +16,7 @@ from lab.ablate.render import ablation_sheet
 from lab.ablate.tracked import TrackedTestbed
 from lab.ablate.weigh import weigh
 from lab.cli.deliver import deliver
-from lab.cli.doubts import say_doubts
+from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
 from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.progress import Progress
@@ -69,9 +69,8 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     testbed = TrackedTestbed() if tracked else NetnsTestbed()
     testbed.check()
     if not options["quiet"]:
-        say_doubts([tuning])
         _say_size(plan, lines)
-    with Progress(plan, quiet=options["quiet"]) as progress:
+    with Progress(plan, doubts([tuning]), quiet=options["quiet"]) as progress:
         conductor = Conductor(plan, testbed, out, progress)
         (out / LINES).write_bytes(encode(lines))
         finished = run(conductor.run)

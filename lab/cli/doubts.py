@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import click
-
 from lab.flags import flags
 from lab.fresh import fresh_values
 from lab.sysctls import CATALOGUE
@@ -19,12 +17,6 @@ def doubts(tunings: Iterable[Tuning]) -> list[str]:
     values, _ = fresh_values(keys)
     return list(
         dict.fromkeys(
-            f"{tuning.name}, {doubt}" for tuning in wanted for doubt in flags(tuning, values)
+            f"flag: {tuning.name}, {doubt}" for tuning in wanted for doubt in flags(tuning, values)
         )
     )
-
-
-def say_doubts(tunings: Iterable[Tuning]) -> None:
-    """Print them on stderr."""
-    for line in doubts(tunings):
-        click.echo(f"flag: {line}", err=True)

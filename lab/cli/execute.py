@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lab import report
 from lab.capacity import Load
-from lab.cli.doubts import say_doubts
+from lab.cli.doubts import doubts
 from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
@@ -138,9 +138,8 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     plan = build_plan(options, out.name)
     with ExitStack() as stack:
         testbed = open_testbed(options, plan.site, stack)
-        if not options["quiet"]:
-            say_doubts(tuning for _, tuning in plan.arms)
-        with Progress(plan, quiet=options["quiet"]) as progress:
+        said = doubts(tuning for _, tuning in plan.arms)
+        with Progress(plan, said, quiet=options["quiet"]) as progress:
             run(plan, testbed, out, progress)
     comparison = report.write_all(out)
     show(comparison)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,10 +33,18 @@ def trial_line(
 
 
 class Progress:
-    """Shows an experiment's progress; a context manager and a `Watcher`."""
+    """Shows an experiment's progress; a context manager and a `Watcher`.
 
-    def __init__(self, plan: Plan, *, quiet: bool) -> None:
+    Args:
+        plan: the experiment.
+        doubts: lines about its tunings, to be said before the first trial, once nothing is wrong
+            with the tunings: where something is, that is the one thing to say.
+        quiet: show nothing.
+    """
+
+    def __init__(self, plan: Plan, doubts: Sequence[str], *, quiet: bool) -> None:
         self._plan = plan
+        self._doubts = doubts
         self._quiet = quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
@@ -79,6 +88,11 @@ class Progress:
         else:
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
+
+    def rehearsed(self) -> None:
+        """Say what is doubtful about the tunings."""
+        for doubt in self._doubts:
+            self._say(doubt)
 
     def calibrated(self, rate: float, ceiling: float) -> None:
         """Say which rate was found."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from lab import text
 from lab.cli.deliver import deliver
-from lab.cli.doubts import say_doubts
+from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
 from lab.sweep.cases import CASES, Case
 from lab.sweep.records import Capacity, Check, Probe, Sweep
@@ -97,7 +97,8 @@ def sweep(options: dict[str, Any], out: Path) -> Exit:
     testbed.check()
     progress = Progress(quiet=options["quiet"])
     if not options["quiet"]:
-        say_doubts(tunings)
+        for doubt in doubts(tunings):
+            progress.say(doubt)
     sweeper = Sweeper(plan, testbed, out, progress)
     run(sweeper.run)
     found = sweeper.record()
