@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from lab.testbed.base import TestbedError
@@ -16,6 +18,14 @@ try:
     _NO_NAMESPACES = None
 except TestbedError as error:
     _NO_NAMESPACES = str(error)
+
+
+# What runs in the background, or under nohup, inherits that these are ignored, and so would the
+# commands that the tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

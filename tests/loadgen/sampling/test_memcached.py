@@ -32,9 +32,9 @@ def test_all_metrics_of_a_real_server(memcached: Memcached) -> None:
         assert values["memcached_up"] == values["memcached_targets"] == 1
 
 
-def test_the_connection_is_kept(memcached: Memcached) -> None:
+def test_the_connection_is_kept() -> None:
     """Sampling must not be churn: ten readings, one connection."""
-    with closing(MemcachedReader([memcached.address])) as reader:
+    with Memcached() as alone, closing(MemcachedReader([alone.address])) as reader:
         before = reader.read()["memcached_total_connections"]
         for _ in range(10):
             after = reader.read(force=True)["memcached_total_connections"]
