@@ -37,6 +37,7 @@ from lab.capacity.situation import (
 )
 from lab.flags import DAEMONS
 from lab.plan.advice import program_advice
+from lab.plan.notes import notes_on
 from lab.plan.records import Line, Plan, Side
 from lab.sysctls import CATALOGUE
 from lab.text import count, memory
@@ -356,7 +357,7 @@ def make(situation: Situation, known: Mapping[str, str], *, tuning: str, kernel:
         bytes_then=_memory_of(then),
         sources_needed=_sources(final),
         program=program_advice(final),
-        notes=_notes(situation, now, planner.lines),
+        notes=notes_on(situation, now, planner.lines),
     )
 
 
@@ -375,30 +376,3 @@ def _sources(situation: Situation) -> int:
     hold = found.hold if load.duration is None else min(found.hold, load.duration)
     need = load.rate * HEADROOM * hold / (found.quick * found.count / load.sources)
     return max(load.sources, math.ceil(need))
-
-
-def _notes(situation: Situation, now: Forecast, lines: list[Line]) -> list[str]:
-    load, settings = situation.load, situation.settings
-    notes = []
-    if load.loopback:
-        notes.append("over loopback tcp_tw_reuse = 2 reuses ports already; a network does not")
-    if load.bind_early and load.close == "client":
-        notes.append(
-            "bind() before connect() takes a port from every destination and is never reused: set "
-            "IP_BIND_ADDRESS_NO_PORT before it, and plan again"
-        )
-    if load.local_port_range is not None and not situation.kernel.socket_range:
-        notes.append("this kernel has no IP_LOCAL_PORT_RANGE; it came with 6.3")
-    if any(limit.name == "time_wait_buckets_full" for limit in now.limits):
-        most = settings.server_max_time_wait if load.close == "server" else settings.max_time_wait
-        notes.append(
-            f"tcp_max_tw_buckets = {most}: connections beyond it end without TIME_WAIT, which hides "
-            "a want of ports and drops the protection against stray segments"
-        )
-    if any(line.scope == "host" for line in lines):
-        notes.append(
-            "lines that begin with '-' and belong to the host are left out by lab run, which "
-            "changes no host: what it proves are the others"
-        )
-    notes += [f"{key} could not be read; its documented default was used" for key in now.assumed]
-    return notes

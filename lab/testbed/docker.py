@@ -31,7 +31,8 @@ from lab.inside.orders import Seen, Serve
 from lab.inside.server import PORT
 from lab.testbed import docker_tuning
 from lab.testbed.base import ROLES, SERVER, SitePlan, TestbedError, Tuned
-from lab.testbed.docker_engine import IMAGE, Container, Engine, EngineError, Spec
+from lab.testbed.docker_engine import IMAGE, Container, Engine, Spec
+from lab.testbed.docker_errors import EngineError
 from lab.testbed.docker_site import DockerSite, Ordered, Server, in_thread
 from loadgen.sample import ROLE_HOST
 

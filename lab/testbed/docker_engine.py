@@ -1,4 +1,4 @@
-"""The Docker engine, as far as the lab needs it: the whole interface to the SDK in one file.
+"""The Docker engine, as far as the lab needs it: all calls of the SDK are in this file.
 
 The SDK finds the engine as the `docker` command does: DOCKER_HOST, else the current context. Its
 calls block, so callers make them in threads. Whatever it raises becomes one line here.
@@ -10,12 +10,10 @@ which boot of which machine made it: `lab restore` removes what has no living ow
 from __future__ import annotations
 
 import io
-import os
 import secrets
-import socket
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
@@ -24,93 +22,23 @@ from typing import Any, Final
 import docker
 import docker.errors
 import requests.exceptions
-from docker.context import ContextAPI
 from docker.types import IPAMConfig, IPAMPool
 
 from lab.inside import orders
 from lab.testbed.base import TestbedError
+from lab.testbed.docker_errors import (
+    endpoint,
+    knock,
+    no_engine,
+    reason_of,
+    translated,
+)
 from lab.testbed.docker_names import LAB, Owner, free_subnets
 
 IMAGE: Final = "churnlab"
 OLDEST: Final = (1, 41)
 """The API of engine 20.10, the oldest that this was tested with."""
 _BUILD: Final = "docker build --tag {image} . (in the project's folder)"
-_UNIX: Final = "unix://"
-
-
-class EngineError(TestbedError):
-    """What the engine would not do; `reason` is its own."""
-
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"docker: {what}: {reason}")
-        self.reason = reason
-
-
-class NoEngineError(TestbedError):
-    """Nothing answers where the engine is looked for, or it may not be used."""
-
-
-def endpoint() -> str:
-    """Return where the engine is looked for.
-
-    Raises:
-        NoEngineError: for a context that there is not. The SDK would go to the local engine then.
-    """
-    if host := os.environ.get("DOCKER_HOST"):
-        return host
-    name = os.environ.get("DOCKER_CONTEXT")
-    try:
-        known = ContextAPI.get_context(name)
-        host = ContextAPI.kwargs_from_context(name).get("base_url")
-    except (docker.errors.DockerException, OSError, ValueError) as error:
-        raise NoEngineError(f"the docker context cannot be read: {_reason(error)}") from error
-    if known is None:
-        raise NoEngineError(
-            f"there is no docker context {name or 'as the current one'}: docker context ls names "
-            "them, docker context use chooses one"
-        )
-    return host or "unix:///var/run/docker.sock"
-
-
-def _reason(error: Exception) -> str:
-    text = str(getattr(error, "explanation", None) or error)
-    return " ".join(text.split())[:500]
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn what the SDK raises into a `TestbedError` that begins with `what`."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        raise EngineError(what, _reason(error)) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise TestbedError(f"docker: {what}: {_reason(error)}") from error
-
-
-def _knock(where: str) -> None:
-    """Find out whether somebody listens at a socket file; the SDK's own words are hard to read.
-
-    Raises:
-        NoEngineError: when nobody does.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
-        try:
-            link.connect(where.removeprefix(_UNIX))
-        except PermissionError:
-            raise NoEngineError(
-                f"this user may not use the Docker engine at {where}: run as root, or add the user "
-                "to the group docker"
-            ) from None
-        except OSError as error:
-            raise _no_engine(where, error.strerror or str(error)) from None
-
-
-def _no_engine(where: str, reason: str) -> NoEngineError:
-    return NoEngineError(
-        f"no Docker engine answers at {where} ({reason}): start it (systemctl start docker), or "
-        "choose another one with `docker context use` or DOCKER_HOST"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +85,12 @@ class Engine:
         self.image = image
         self._owner = Owner.this()
         where = endpoint()
-        if where.startswith(_UNIX):
-            _knock(where)
+        knock(where)
         try:
             self._client = docker.from_env(version="auto")
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise _no_engine(where, _reason(error)) from error
-        with _translated("asking for its version"):
+            raise no_engine(where, reason_of(error)) from error
+        with translated("asking for its version"):
             self.about: Mapping[str, Any] = self._client.version()
         version = tuple(int(part) for part in str(self.about["ApiVersion"]).split("."))
         if version < OLDEST:
@@ -189,7 +116,7 @@ class Engine:
         except docker.errors.ImageNotFound:
             raise TestbedError(f"docker: there is no image {self.image}: {remedy}") from None
         except docker.errors.DockerException as error:
-            raise TestbedError(f"docker: image {self.image}: {_reason(error)}") from error
+            raise TestbedError(f"docker: image {self.image}: {reason_of(error)}") from error
         if labels.get(orders.LABEL) != orders.VERSION:
             raise TestbedError(
                 f"docker: the image {self.image} is of another version than this lab: {remedy}"
@@ -209,7 +136,7 @@ class Engine:
         Raises:
             TestbedError: when there is no room for it.
         """
-        with _translated("listing networks"):
+        with translated("listing networks"):
             taken = [
                 pool["Subnet"]
                 for network in self._client.networks.list()
@@ -228,7 +155,7 @@ class Engine:
                 )
             except docker.errors.APIError as error:
                 # Somebody was quicker, or the host has a route to it: the next one may do.
-                reason = _reason(error)
+                reason = reason_of(error)
                 continue
             return Network(network.id, subnet)
         raise TestbedError(
@@ -238,17 +165,17 @@ class Engine:
 
     def remove_network(self, network: Network) -> None:
         """Remove a network; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), _translated("removing a network"):
+        with suppress(docker.errors.NotFound), translated("removing a network"):
             self._client.api.remove_network(network.id)
 
     def create_volume(self) -> str:
         """Make a volume and return its name."""
-        with _translated("making a volume"):
+        with translated("making a volume"):
             return str(self._client.volumes.create(self.name("runs"), labels=self._labels).name)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), _translated("removing a volume"):
+        with suppress(docker.errors.NotFound), translated("removing a volume"):
             self._client.api.remove_volume(name, force=True)
 
     def start(self, spec: Spec) -> Container:
@@ -267,7 +194,7 @@ class Engine:
                 "networking_config": {spec.network.id: endpoint_config},
             }
         user = {"user": "root", "cap_add": ["NET_ADMIN", "SETUID", "SETGID", "KILL"]}
-        with _translated(what):
+        with translated(what):
             made = client.containers.create(
                 self.image,
                 ["python", "-m", "lab.inside", *spec.command],
@@ -285,7 +212,7 @@ class Engine:
             )
         container = Container(spec.name, made)
         try:
-            with _translated(what):
+            with translated(what):
                 made.start()
         except TestbedError:
             container.remove()
@@ -294,14 +221,14 @@ class Engine:
 
     def connect(self, container: Container, network: Network, address: str) -> None:
         """Put a container back on a network."""
-        with _translated(f"connecting {container.name}"):
+        with translated(f"connecting {container.name}"):
             self._client.api.connect_container_to_network(
                 container.id, network.id, ipv4_address=address
             )
 
     def disconnect(self, container: Container, network: Network) -> None:
         """Take a container off a network."""
-        with _translated(f"disconnecting {container.name}"):
+        with translated(f"disconnecting {container.name}"):
             self._client.api.disconnect_container_from_network(container.id, network.id, force=True)
 
     def leftovers(self) -> list[Leftover]:
@@ -309,7 +236,7 @@ class Engine:
         filters = {"label": LAB}
         api = self._client.api
         # Lists as the engine gives them: the SDK would look at each, and some go meanwhile.
-        with _translated("listing what labs have made"):
+        with translated("listing what labs have made"):
             containers = api.containers(all=True, filters=filters)
             networks = api.networks(filters=filters)
             volumes = api.volumes(filters=filters)["Volumes"] or ()
@@ -327,7 +254,7 @@ class Engine:
         """
         api = self._client.api
         what = f"removing {leftover.kind} {leftover.name}"
-        with suppress(docker.errors.NotFound), _translated(what):
+        with suppress(docker.errors.NotFound), translated(what):
             match leftover.kind:
                 case "container":
                     api.remove_container(leftover.id, force=True, v=True)
@@ -363,12 +290,12 @@ class Container:
 
     def wait(self) -> int:
         """Wait for its end, however long, and return the exit code."""
-        with _translated(f"waiting for {self.name}"):
+        with translated(f"waiting for {self.name}"):
             return int(self._made.wait(timeout=None)["StatusCode"])
 
     def logs(self) -> str:
         """Return what it has said."""
-        with _translated(f"logs of {self.name}"):
+        with translated(f"logs of {self.name}"):
             return str(self._made.logs().decode(errors="replace"))
 
     def said(self) -> str:
@@ -378,7 +305,7 @@ class Container:
 
     def running(self) -> bool:
         """Whether it runs, paused or not."""
-        with _translated(f"looking at {self.name}"):
+        with translated(f"looking at {self.name}"):
             self._made.reload()
         return bool(self._made.attrs["State"]["Running"])
 
@@ -388,7 +315,7 @@ class Container:
         Raises:
             TestbedError: when it fails.
         """
-        with _translated(f"running {command[0]} in {self.name}"):
+        with translated(f"running {command[0]} in {self.name}"):
             code, output = self._made.exec_run(list(command))
         text = str(output.decode(errors="replace")).strip()
         if code != 0:
@@ -397,7 +324,7 @@ class Container:
 
     def act(self, action: str) -> None:
         """Carry out `kill`, `start`, `pause` or `unpause`."""
-        with _translated(f"{action} {self.name}"):
+        with translated(f"{action} {self.name}"):
             getattr(self._made, action)()
 
     def signal(self, name: str) -> None:
@@ -412,7 +339,7 @@ class Container:
             TestbedError: when it cannot be read.
             OSError: when `folder` cannot be written.
         """
-        with _translated(f"copying from {self.name}"):
+        with translated(f"copying from {self.name}"):
             chunks, _ = self._made.get_archive(str(orders.VOLUME))
             data = b"".join(chunks)
         with tarfile.open(fileobj=io.BytesIO(data)) as archive:
@@ -430,5 +357,5 @@ class Container:
 
     def remove(self) -> None:
         """Kill and remove it; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), _translated(f"removing {self.name}"):
+        with suppress(docker.errors.NotFound), translated(f"removing {self.name}"):
             self._made.remove(force=True, v=True)
