@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import Exit, fail
 
@@ -33,13 +34,7 @@ _EPILOG = (
     metavar="KEY",
     help="Weigh this line only; may be repeated.  [default: every line]",
 )
-@click.option(
-    "--rate",
-    type=types.RATE,
-    default="20000",
-    show_default=True,
-    help="Arrivals a second; auto: what this machine can carry, at most 20000.",
-)
+@options.rate
 @click.option(
     "--duration", type=types.DURATION, default="5s", show_default=True, help="Of each trial."
 )
@@ -49,33 +44,12 @@ _EPILOG = (
     default=None,
     help="Trials of each arm.  [default: 6, or as many as the number of comparisons takes]",
 )
-@click.option("--servers", type=click.IntRange(1, 4096), default=1, show_default=True)
-@click.option(
-    "--clients",
-    type=click.IntRange(1, 4096),
-    default=1,
-    show_default=True,
-    help="Client addresses, each a pool of ports of its own.",
-)
-@click.option(
-    "--close",
-    type=click.Choice(["client", "server", "rst"]),
-    default="client",
-    show_default=True,
-    help="Who closes first and keeps TIME_WAIT.",
-)
-@click.option(
-    "--timeout", type=types.DURATION, default="3s", show_default=True, help="Of an attempt."
-)
-@click.option(
-    "--workers", type=types.WORKERS, default="auto", show_default=True, help="Of the generator."
-)
-@click.option(
-    "--local-port-range",
-    type=types.PORT_RANGE,
-    default=None,
-    help="The generator sets IP_LOCAL_PORT_RANGE.",
-)
+@options.servers
+@options.clients
+@options.close
+@options.timeout
+@options.workers
+@options.local_port_range
 @click.option(
     "--conntrack",
     type=click.Choice(["auto", "on", "off"]),
@@ -91,7 +65,7 @@ _EPILOG = (
 )
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def command(**options: Any) -> None:
+def command(**chosen: Any) -> None:
     """Leave out each line of a tuning, and try each alone, to see which does the work.
 
     Lines that cannot do anything here, because they are the host's or set what is there anyway, are
@@ -105,9 +79,9 @@ def command(**options: Any) -> None:
     from loadgen.namespace import NamespaceError
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out = options["out"] or Path("reports", f"ablation-{stamp}")
+    out = chosen["out"] or Path("reports", f"ablation-{stamp}")
     try:
-        code = ablate_run.execute(options, out)
+        code = ablate_run.execute(chosen, out)
     except (
         ValueError, TuningError, TestbedError, ExperimentError, NamespaceError, StoreError
     ) as error:  # fmt: skip

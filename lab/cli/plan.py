@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import Exit, fail
 
@@ -45,13 +46,7 @@ _EPILOG = (
     metavar="TUNING",
     help=f"A built-in tuning, a sysctl.d file, or {THIS_HOST} for the values in force here.",
 )
-@click.option(
-    "--close",
-    type=click.Choice(["client", "server", "rst"]),
-    default="client",
-    show_default=True,
-    help="Who closes first and keeps TIME_WAIT.",
-)
+@options.close
 @click.option(
     "--duration", type=types.DURATION, default=None, help="Of the load.  [default: for good]"
 )
@@ -86,7 +81,7 @@ _EPILOG = (
     metavar="FILE|-",
     help="Write the plan there as JSON.",
 )
-def command(**options: Any) -> None:
+def command(**chosen: Any) -> None:
     """Predict what a rate comes to under a tuning, and compute one that holds it.
 
     No connection is opened: the forecast follows from the settings, the addresses and what is known
@@ -97,32 +92,32 @@ def command(**options: Any) -> None:
     from lab.tuning import TuningError
     from loadgen.summary import encode
 
-    if isinstance(options["rate"], str):
-        fail(f"--rate {options['rate']}: a plan needs a number of connections a second")
-    if "-" == options["output"] == options["json_file"]:
+    if isinstance(chosen["rate"], str):
+        fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
+    if "-" == chosen["output"] == chosen["json_file"]:
         fail("--output and --json cannot both be standard output")
     try:
-        plan, note = _plan(options)
+        plan, note = _plan(chosen)
     except (TuningError, CapacityError) as error:
         fail(str(error))
-    quiet = "-" in {options["output"], options["json_file"]}
+    quiet = "-" in {chosen["output"], chosen["json_file"]}
     if not quiet:
         click.echo(planning.render(plan), nl=False)
         if note:
             click.echo(f"\nnote: {note}")
-    _write(options["output"], planning.sysctl_file(plan))
-    _write(options["json_file"], encode(plan).decode())
-    if not quiet and options["output"]:
+    _write(chosen["output"], planning.sysctl_file(plan))
+    _write(chosen["json_file"], encode(plan).decode())
+    if not quiet and chosen["output"]:
         from lab.plan.files import proof
 
-        target = options["output"]
+        target = chosen["output"]
         shown = target if "/" in target else f"./{target}"
         click.echo(f"\nwritten: {target}; prove it: {proof(plan, shown)}")
     if not plan.then.holds:
         raise SystemExit(int(Exit.FAILED))
 
 
-def _plan(options: dict[str, Any]) -> tuple[Plan, str]:
+def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
     """Return the plan, and what to say about where its values come from.
 
     Raises:
@@ -135,17 +130,17 @@ def _plan(options: dict[str, Any]) -> tuple[Plan, str]:
     from lab.tunings import load, plan_for
 
     demand = Load(
-        rate=options["rate"],
-        duration=options["duration"],
-        close=options["close"],
-        sources=options["clients"],
-        destinations=options["servers"],
-        rtt=options["rtt"],
-        local_port_range=options["local_port_range"],
-        bind_early=options["bind_early"],
-        tracked=options["conntrack"],
+        rate=chosen["rate"],
+        duration=chosen["duration"],
+        close=chosen["close"],
+        sources=chosen["clients"],
+        destinations=chosen["servers"],
+        rtt=chosen["rtt"],
+        local_port_range=chosen["local_port_range"],
+        bind_early=chosen["bind_early"],
+        tracked=chosen["conntrack"],
     )
-    name = options["tuning"]
+    name = chosen["tuning"]
     if name == THIS_HOST:
         known, note = own_sysctls(KEYS), ""
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import Exit, fail
 
@@ -30,13 +31,7 @@ _EPILOG = (
 @click.option(
     "--after", default="article", show_default=True, metavar="TUNING", help="The second arm."
 )
-@click.option(
-    "--rate",
-    type=types.RATE,
-    default="20000",
-    show_default=True,
-    help="Arrivals a second; auto: what this machine can carry, at most 20000.",
-)
+@options.rate
 @click.option(
     "--duration", type=types.DURATION, default="5s", show_default=True, help="Of each trial."
 )
@@ -60,20 +55,8 @@ _EPILOG = (
     show_default=True,
     help="What the containers of --testbed docker are made of.",
 )
-@click.option(
-    "--servers",
-    type=click.IntRange(1, 4096),
-    default=1,
-    show_default=True,
-    help="memcached servers, each with its own address.",
-)
-@click.option(
-    "--clients",
-    type=click.IntRange(1, 4096),
-    default=1,
-    show_default=True,
-    help="Client addresses, each a pool of ports of its own.",
-)
+@options.servers
+@options.clients
 @click.option("--memcached-threads", type=click.IntRange(1, 1024), default=4, show_default=True)
 @click.option(
     "--rtt",
@@ -82,21 +65,9 @@ _EPILOG = (
     show_default=True,
     help="Emulated round-trip time, where the kernel has netem.",
 )
-@click.option(
-    "--close",
-    type=click.Choice(["client", "server", "rst"]),
-    default="client",
-    show_default=True,
-    help="Who closes first and keeps TIME_WAIT.",
-)
+@options.close
 @click.option("--op", default="get", show_default=True, help="get, set or mix:GETS/SETS.")
-@click.option(
-    "--timeout",
-    type=types.DURATION,
-    default="3s",
-    show_default=True,
-    help="Longest life of an attempt.",
-)
+@options.timeout
 @click.option(
     "--max-lateness",
     type=types.DURATION,
@@ -104,19 +75,8 @@ _EPILOG = (
     show_default=True,
     help="An arrival later than this is dropped and counted.",
 )
-@click.option(
-    "--workers",
-    type=types.WORKERS,
-    default="auto",
-    show_default=True,
-    help="Worker processes of the generator.",
-)
-@click.option(
-    "--local-port-range",
-    type=types.PORT_RANGE,
-    default=None,
-    help="The generator sets IP_LOCAL_PORT_RANGE, in both arms.",
-)
+@options.workers
+@options.local_port_range
 @click.option(
     "--fault",
     multiple=True,
@@ -145,7 +105,7 @@ _EPILOG = (
     help="Where the report goes.  [default: reports/TIME]",
 )
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def command(**options: Any) -> None:
+def command(**chosen: Any) -> None:
     """Run interleaved trials of two tunings, each in fresh namespaces, and write a report.
 
     Every trial starts memcached and a load generator in namespaces of their own: nothing outside
@@ -157,9 +117,9 @@ def command(**options: Any) -> None:
     from lab.tuning import TuningError
     from loadgen.namespace import NamespaceError
 
-    out = options["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
+    out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     try:
-        code = execute(options, out)
+        code = execute(chosen, out)
     except (ValueError, TuningError, TestbedError, ExperimentError, NamespaceError) as error:
         for line in getattr(error, "problems", (str(error),)):
             click.echo(f"error: {line}", err=True)

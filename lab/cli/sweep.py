@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import Exit, fail
 
@@ -65,30 +66,11 @@ def _precision(text: str) -> float:
     show_default=True,
     help="Trials at each end of it.",
 )
-@click.option("--servers", type=click.IntRange(1, 4096), default=1, show_default=True)
-@click.option(
-    "--clients",
-    type=click.IntRange(1, 4096),
-    default=1,
-    show_default=True,
-    help="Client addresses, each a pool of ports of its own.",
-)
-@click.option(
-    "--close",
-    type=click.Choice(["client", "server", "rst"]),
-    default="client",
-    show_default=True,
-    help="Who closes first and keeps TIME_WAIT.",
-)
-@click.option(
-    "--local-port-range",
-    type=types.PORT_RANGE,
-    default=None,
-    help="The generator sets IP_LOCAL_PORT_RANGE.",
-)
-@click.option(
-    "--workers", type=types.WORKERS, default="auto", show_default=True, help="Of the generator."
-)
+@options.servers
+@options.clients
+@options.close
+@options.local_port_range
+@options.workers
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -97,7 +79,7 @@ def _precision(text: str) -> float:
 )
 @click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def command(**options: Any) -> None:
+def command(**chosen: Any) -> None:
     """Measure the capacity of tunings by trial, and compare it with the prediction.
 
     The capacity of a tuning is the highest rate at which a load of --duration loses nothing. It is
@@ -111,13 +93,13 @@ def command(**options: Any) -> None:
     from lab.tuning import TuningError
     from loadgen.namespace import NamespaceError
 
-    validate = options["validate"] or options["only"] or options["only_list"]
-    if validate and options["tunings"]:
+    validate = chosen["validate"] or chosen["only"] or chosen["only_list"]
+    if validate and chosen["tunings"]:
         fail("--validate has situations of its own: leave --tuning away")
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out = options["out"] or Path("reports", f"{'validation' if validate else 'sweep'}-{stamp}")
+    out = chosen["out"] or Path("reports", f"{'validation' if validate else 'sweep'}-{stamp}")
     try:
-        code = sweep_run.validate(options, out) if validate else sweep_run.sweep(options, out)
+        code = sweep_run.validate(chosen, out) if validate else sweep_run.sweep(chosen, out)
     except (
         ValueError, TuningError, TestbedError, TrialError, NamespaceError, CapacityError
     ) as error:  # fmt: skip

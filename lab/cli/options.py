@@ -1,0 +1,61 @@
+"""Options that several commands have, each with one meaning and one wording."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from loadgen.cli import types
+
+MOST_HOSTS: Final = 4096
+"""Servers, or client addresses, that a testbed makes."""
+
+servers = click.option(
+    "--servers",
+    type=click.IntRange(1, MOST_HOSTS),
+    default=1,
+    show_default=True,
+    help="memcached servers, each with its own address.",
+)
+clients = click.option(
+    "--clients",
+    type=click.IntRange(1, MOST_HOSTS),
+    default=1,
+    show_default=True,
+    help="Client addresses, each a pool of ports of its own.",
+)
+close = click.option(
+    "--close",
+    type=click.Choice(["client", "server", "rst"]),
+    default="client",
+    show_default=True,
+    help="Who closes first and keeps TIME_WAIT.",
+)
+rate = click.option(
+    "--rate",
+    type=types.RATE,
+    default="20000",
+    show_default=True,
+    help="Arrivals a second; auto: what this machine can carry, at most 20000.",
+)
+timeout = click.option(
+    "--timeout",
+    type=types.DURATION,
+    default="3s",
+    show_default=True,
+    help="Longest life of an attempt.",
+)
+workers = click.option(
+    "--workers",
+    type=types.WORKERS,
+    default="auto",
+    show_default=True,
+    help="Worker processes of the generator.",
+)
+local_port_range = click.option(
+    "--local-port-range",
+    type=types.PORT_RANGE,
+    default=None,
+    help="The generator sets IP_LOCAL_PORT_RANGE, in every arm.",
+)
