@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from lab.sysctl_names import obsolete
-from lab.sysctls import CATALOGUE
-from lab.tuning import Setting, Tuning, TuningError, where
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.names import obsolete
+from lab.sysctl.tuning import Setting, Tuning, TuningError, where
 
 VARIABLES: Final[Mapping[str, str]] = {
     "TCP_TW_REUSE": "net.ipv4.tcp_tw_reuse",

@@ -25,8 +25,8 @@ import trio
 from lab.faults import Fault
 from lab.records import Arm, Experiment, FaultDone, Trial
 from lab.store import EXPERIMENT
+from lab.sysctl.tuning import Tuning
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
-from lab.tuning import Tuning
 from loadgen import environment
 from loadgen.rundir import read_summary
 from loadgen.summary import Summary

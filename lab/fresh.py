@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 
-from lab.apply import own_sysctls, read_sysctls
+from lab.sysctl.apply import own_sysctls, read_sysctls
 from lab.testbed.base import TestbedError
 from lab.testbed.userns import ensure_privileges, has_privileges
 from loadgen.namespace import NamespaceError, new_namespace

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Tuned
 from lab.testbed.netns import NetnsTestbed, Prepare
-from lab.tuning import Tuning
 from loadgen.rundir import read_summary
 from loadgen.summary import Summary
 

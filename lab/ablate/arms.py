@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from lab.ablate.records import ALL, NONE, Line
 from lab.stats import ALPHA, reachable
-from lab.tuning import Tuning, parse, to_text
+from lab.sysctl.tuning import Tuning, parse, to_text
 
 LEAST_TRIALS = 6
 """From here on a median's interval covers 95 %."""

@@ -13,10 +13,10 @@ import msgspec
 
 from lab.ablate.arms import plan_arms, tuning_of
 from lab.ablate.records import ALL, NONE, Line, Lines, State
-from lab.apply import Applied, apply, read_sysctls
-from lab.sysctl_names import obsolete
-from lab.sysctl_values import same_value
-from lab.tuning import Setting, Tuning, TuningError
+from lab.sysctl.apply import Applied, apply, read_sysctls
+from lab.sysctl.names import obsolete
+from lab.sysctl.tuning import Setting, Tuning, TuningError
+from lab.sysctl.values import same_value
 from loadgen.namespace import new_namespace
 
 _CONNTRACK = "net.netfilter.nf_conntrack_"

@@ -38,7 +38,7 @@ from lab.compare import ArmTrials, facts, repetitions, sort_trials
 from lab.predictions import situation_of
 from lab.records import Estimate, Experiment
 from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
-from lab.sysctl_values import integers
+from lab.sysctl.values import integers
 from lab.verdict import judge
 from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary

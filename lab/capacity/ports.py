@@ -133,7 +133,7 @@ def free_ports(
     Args:
         low: first port.
         high: last port, included.
-        reserved: inclusive spans, sorted and not overlapping, as `lab.sysctl_values.ports` gives.
+        reserved: inclusive spans, sorted and not overlapping, as `lab.sysctl.values.ports` gives.
         parity: 0 or 1 to count only even or odd ports.
     """
 

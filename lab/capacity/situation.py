@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab.sysctl_values import integers, ports
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.values import integers, ports
 from loadgen.config import CloseMode
 
 RANGE: Final = "net.ipv4.ip_local_port_range"
@@ -114,7 +114,7 @@ class Settings:
 
     @classmethod
     def of(cls, client: Mapping[str, str], server: Mapping[str, str] | None = None) -> Settings:
-        """Read the settings from sysctls by dotted key, as `lab.apply.read_sysctls` gives them.
+        """Read the settings from sysctls by dotted key, as `lab.sysctl.apply.read_sysctls` gives them.
 
         Args:
             client: of the namespace that calls connect().

@@ -1,6 +1,6 @@
 """The ground that an experiment stands on: two fresh namespaces, and what can be done in them.
 
-Settings go through `lab.apply`, counters come through `loadgen.sampling`; here they are only put
+Settings go through `lab.sysctl.apply`, counters come through `loadgen.sampling`; here they are only put
 within an experiment's reach.
 """
 
@@ -15,9 +15,9 @@ from typing import Final, Literal, TypeVar
 
 import trio
 
-from lab.apply import apply, read_sysctls
+from lab.sysctl.apply import apply, read_sysctls
+from lab.sysctl.tuning import TuningError, parse
 from lab.testbed.processes import enter, tool
-from lab.tuning import TuningError, parse
 from loadgen.namespace import run_inside
 from loadgen.sampling import NamespaceReader
 

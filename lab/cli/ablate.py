@@ -74,8 +74,8 @@ def command(**chosen: Any) -> None:
     from lab.cli import ablate_run
     from lab.experiment import ExperimentError
     from lab.store import StoreError
+    from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
-    from lab.tuning import TuningError
     from loadgen.namespace import NamespaceError
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")

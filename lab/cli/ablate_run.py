@@ -23,11 +23,11 @@ from lab.cli.progress import Progress
 from lab.experiment import Conductor, Plan
 from lab.store import StoreError
 from lab.store import load as load_experiment
+from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.userns import ensure_privileges
-from lab.tuning import Tuning
 from lab.tunings import DEMAND, load
 from loadgen.cli.group import Exit
 from loadgen.summary import encode

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.flags import flags
 from lab.fresh import fresh_values
-from lab.sysctls import CATALOGUE
-from lab.tuning import Tuning
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.flags import flags
+from lab.sysctl.tuning import Tuning
 
 
 def doubts(tunings: Iterable[Tuning]) -> list[str]:

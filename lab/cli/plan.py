@@ -89,7 +89,7 @@ def command(**chosen: Any) -> None:
     """
     from lab import plan as planning
     from lab.capacity import CapacityError
-    from lab.tuning import TuningError
+    from lab.sysctl.tuning import TuningError
     from loadgen.summary import encode
 
     if isinstance(chosen["rate"], str):
@@ -124,9 +124,9 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         TuningError: for a tuning that cannot be read.
         CapacityError: for a situation that cannot be.
     """
-    from lab.apply import own_sysctls
     from lab.capacity import KEYS, Load
     from lab.fresh import fresh_values
+    from lab.sysctl.apply import own_sysctls
     from lab.tunings import load, plan_for
 
     demand = Load(

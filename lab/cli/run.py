@@ -113,8 +113,8 @@ def command(**chosen: Any) -> None:
     """
     from lab.cli.execute import execute
     from lab.experiment import ExperimentError
+    from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
-    from lab.tuning import TuningError
     from loadgen.namespace import NamespaceError
 
     out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))

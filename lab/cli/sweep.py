@@ -88,9 +88,9 @@ def command(**chosen: Any) -> None:
     """
     from lab.capacity import CapacityError
     from lab.cli import sweep_run
+    from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trial import TrialError
-    from lab.tuning import TuningError
     from loadgen.namespace import NamespaceError
 
     validate = chosen["validate"] or chosen["only"] or chosen["only_list"]

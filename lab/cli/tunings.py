@@ -28,10 +28,10 @@ def command(ctx: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a tuning, a built-in one or a sysctl.d file, with what it does on this host."""
-    from lab.apply import own_sysctls
-    from lab.sysctls import CATALOGUE
-    from lab.tuning import TuningError
-    from lab.tuning_text import render
+    from lab.sysctl.apply import own_sysctls
+    from lab.sysctl.catalogue import CATALOGUE
+    from lab.sysctl.show import render
+    from lab.sysctl.tuning import TuningError
     from lab.tunings import load
 
     try:
@@ -60,7 +60,7 @@ def env(before: str, after: str, output: str) -> None:
     from pathlib import Path
 
     from lab.compose_env import render as render_env
-    from lab.tuning import TuningError
+    from lab.sysctl.tuning import TuningError
     from lab.tunings import load
 
     try:

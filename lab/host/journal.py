@@ -15,8 +15,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from lab.sysctl_names import to_path
-from lab.sysctl_values import same_value
+from lab.sysctl.names import to_path
+from lab.sysctl.values import same_value
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 

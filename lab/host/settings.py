@@ -13,11 +13,11 @@ from typing import Final, Self
 
 from lab.host import guardian, journal
 from lab.host.journal import Change, Journal, JournalError, Place
-from lab.refusals import rejected
-from lab.sysctl_values import same_value
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.refusals import rejected
+from lab.sysctl.tuning import Setting, Tuning, TuningError, where
+from lab.sysctl.values import same_value
 from lab.testbed.base import TestbedError
-from lab.tuning import Setting, Tuning, TuningError, where
 
 OPTION: Final = "--allow-host-sysctls"
 

@@ -7,9 +7,9 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.apply import Applied
 from lab.faults import Fault
 from lab.host.settings import HostSettings
+from lab.sysctl.apply import Applied
 from lab.testbed.base import Site, SitePlan, Testbed, Tuned
 
 

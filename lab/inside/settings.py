@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from lab.tuning import Setting, to_text
+from lab.sysctl.tuning import Setting, to_text
 from loadgen.config import CLOSE_MODES, parse_mix
 from loadgen.units import parse_duration
 

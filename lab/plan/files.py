@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from lab.plan.records import Plan
+from lab.sysctl.tuning import parse
 from lab.text import count, plural
-from lab.tuning import parse
 
 _CLOSES: Final = {
     "client": "closed by the client",

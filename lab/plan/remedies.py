@@ -35,11 +35,11 @@ from lab.capacity.situation import (
     TRACKED_MOST,
     TRACKED_TIME_WAIT,
 )
-from lab.flags import DAEMONS
 from lab.plan.advice import program_advice
 from lab.plan.notes import notes_on
 from lab.plan.records import Line, Plan, Side
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.flags import DAEMONS
 from lab.text import count, memory
 
 HEADROOM: Final = 1.15

@@ -18,10 +18,10 @@ from lab.capacity import (
 )
 from lab.sweep.records import Capacity, Probe, Sweep
 from lab.sweep.search import STEP, Bracketing, Ended
+from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.trial import Observed, observe
-from lab.tuning import Tuning
 from loadgen import environment
 from loadgen.config import CloseMode
 from loadgen.summary import Summary, encode

@@ -12,10 +12,10 @@ from lab.claims.tracking import enable, fill
 from lab.predictions import situation_of
 from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import Check, Validation
+from lab.sysctl.tuning import parse
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.trial import observe
-from lab.tuning import parse
 from loadgen import environment
 
 VALIDATION: str = "validation.json"

@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
-from lab.apply import Applied
 from lab.faults import Fault
 from lab.inside import orders, watch
 from lab.inside.orders import Load
+from lab.sysctl.apply import Applied
 from lab.testbed import docker_tuning
 from lab.testbed.base import CLIENT, ROLES, SERVER, TestbedError, Tuned
 from lab.testbed.docker_engine import Container, Engine, Network, Spec

@@ -1,6 +1,6 @@
 """A tuning for containers: which lines the engine is asked to set, and what holds afterwards. Pure.
 
-The work is that of `lab.apply`, in the same order, but the engine does the writing: a container sees
+The work is that of `lab.sysctl.apply`, in the same order, but the engine does the writing: a container sees
 its /proc/sys read-only. *Look*: a container without any setting shows which keys there are, and one
 in the host's namespace shows the host's. *Write*: what is left goes to the engine, whose runtime
 writes it before the container's program starts; it gives up at the first value that the kernel
@@ -13,13 +13,13 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab import refusals
 from lab.inside.orders import Seen
-from lab.judge import MISSING, File, judge, left_out
-from lab.refusals import Refusal
-from lab.sysctl_names import to_path
-from lab.sysctl_values import same_value
-from lab.tuning import Tuning, TuningError, where
+from lab.sysctl import refusals
+from lab.sysctl.judge import MISSING, File, judge, left_out
+from lab.sysctl.names import to_path
+from lab.sysctl.refusals import Refusal
+from lab.sysctl.tuning import Tuning, TuningError, where
+from lab.sysctl.values import same_value
 
 _RIGHTS = ("permission denied", "read-only file system", "operation not permitted")
 

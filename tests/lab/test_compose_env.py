@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.compose_env import VARIABLES, render
-from lab.tuning import Tuning, TuningError, parse
+from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.tunings import builtin_names, load
 
 

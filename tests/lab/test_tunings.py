@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.sysctls import CATALOGUE
-from lab.tuning import TuningError
-from lab.tuning_text import render
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.show import render
+from lab.sysctl.tuning import TuningError
 from lab.tunings import builtin_names, load
 
 

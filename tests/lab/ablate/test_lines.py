@@ -6,7 +6,7 @@ import pytest
 
 from lab.ablate.lines import look, wants_tracking
 from lab.ablate.records import ALL, NONE
-from lab.tuning import Tuning, TuningError, parse
+from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.tunings import load
 
 MIXED = """

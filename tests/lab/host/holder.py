@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lab.host.journal import Place
 from lab.host.settings import HostSettings
-from lab.tuning import parse
+from lab.sysctl.tuning import parse
 
 
 def main(folder: str, root: str, text: str) -> None:

@@ -16,8 +16,8 @@ import pytest
 from lab.host import journal
 from lab.host.journal import Place
 from lab.host.settings import HostSettings, host_wide
+from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.testbed.base import TestbedError
-from lab.tuning import Tuning, TuningError, parse
 from tests.lab.host.conftest import BUCKETS, MAX
 
 DEADLINE = 30.0

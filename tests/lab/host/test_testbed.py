@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.apply import Applied
 from lab.faults import Fault
 from lab.host.journal import Place
 from lab.host.settings import HostSettings
 from lab.host.testbed import HostTuned
+from lab.sysctl.apply import Applied
+from lab.sysctl.tuning import parse
 from lab.testbed import base
 from lab.testbed.base import Site, SitePlan, Tuned
-from lab.tuning import parse
 from tests.lab.host.conftest import MAX
 
 TUNED = Tuned(parse(f"{MAX} = 524288\n", name="mine", source="built-in"), "after", (MAX, "other"))

@@ -19,7 +19,7 @@ import pytest
 from lab.host.journal import boot_id
 from lab.inside import load, look, orders, server, wait
 from lab.inside.orders import Load, Seen, Serve
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
 from loadgen import rundir
 from loadgen.cli.execute import default_workers
 from loadgen.resolve import usable_cpus

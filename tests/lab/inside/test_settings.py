@@ -9,7 +9,7 @@ import pytest
 
 from lab.compose_env import FREE, VARIABLES
 from lab.inside import settings
-from lab.tuning import parse
+from lab.sysctl.tuning import parse
 
 COMPOSE = (Path(__file__).parents[3] / "compose.yaml").read_text()
 DEFAULTS = dict(re.findall(r"^      (\w+): \$\{\1:?-(.*)\}$", COMPOSE, re.MULTILINE))

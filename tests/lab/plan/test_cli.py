@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.tuning import parse
+from lab.sysctl.tuning import parse
 
 LAB = [sys.executable, "-W", "error", "-m", "lab"]
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from lab.capacity import Situation
 from lab.plan import Plan, compose_blocks, make, render, sysctl_file
 from lab.plan.files import proof
-from lab.tuning import parse
+from lab.sysctl.tuning import parse
 from tests.lab.capacity.strategies import situations
 from tests.lab.plan.test_remedies import planned
 

@@ -6,7 +6,7 @@ import pytest
 
 from lab.capacity import Load, Settings, Situation, forecast
 from lab.sweep.cases import CASES, TOLERANCES, Case
-from lab.tuning import parse
+from lab.sysctl.tuning import parse
 
 PREDICTED = {
     "ports": 1_000,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.inside.orders import Seen
+from lab.sysctl.tuning import Tuning, parse
 from lab.testbed import docker_tuning
-from lab.tuning import Tuning, parse
 
 MAX = "net.netfilter.nf_conntrack_max"
 INSIDE = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
 
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 

@@ -1,6 +1,6 @@
 """Whether a line of a tuning can hold in a namespace, from what its files look like. Pure.
 
-`lab.apply` looks into a namespace of this machine, the Docker testbed into a container; the law is
+`lab.sysctl.apply` looks into a namespace of this machine, the Docker testbed into a container; the law is
 the same for both.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab import refusals
-from lab.refusals import Refusal
-from lab.sysctl_names import TRIGGERS, is_rooted, missing_module
-from lab.sysctls import CATALOGUE
-from lab.tuning import Setting, is_glob
+from lab.sysctl import refusals
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.names import TRIGGERS, is_rooted, missing_module
+from lab.sysctl.refusals import Refusal
+from lab.sysctl.tuning import Setting, is_glob
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.sysctls.entry import Sysctl
+from lab.sysctl.catalogue.entry import Sysctl
 
 ENTRIES: Final = (
     Sysctl(

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.apply import apply, read_sysctls
-from lab.sysctl_names import device_of, elsewhere, is_rooted, obsolete
-from lab.tuning import TuningError, parse
+from lab.sysctl.apply import apply, read_sysctls
+from lab.sysctl.names import device_of, elsewhere, is_rooted, obsolete
+from lab.sysctl.tuning import TuningError, parse
 from loadgen.namespace import new_namespace
 
 CLUSTER = """

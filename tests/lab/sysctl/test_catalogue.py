@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.sysctl_names import obsolete, to_path
-from lab.sysctl_values import integers
-from lab.sysctls import CATALOGUE, INHERITED, Sysctl
-from lab.tuning import canonical_key
+from lab.sysctl.catalogue import CATALOGUE, INHERITED, Sysctl
+from lab.sysctl.names import obsolete, to_path
+from lab.sysctl.tuning import canonical_key
+from lab.sysctl.values import integers
 from loadgen.namespace import new_namespace, run_inside
 
 RELEASE = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sysctl_values import integers, ports, same_value
+from lab.sysctl.values import integers, ports, same_value
 
 
 @pytest.mark.parametrize(

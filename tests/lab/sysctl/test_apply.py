@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import pytest
 
-from lab.apply import Applied, _Attempt, apply, read_sysctls
-from lab.sysctls import CATALOGUE
-from lab.tuning import Tuning, TuningError, parse
+from lab.sysctl.apply import Applied, _Attempt, apply, read_sysctls
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.tunings import builtin_names, load
 from loadgen.namespace import new_namespace, own_namespace
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.sysctl_names import missing_module, obsolete
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.names import missing_module, obsolete
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.sysctl_names import to_key, to_path
-from lab.tuning import Setting, Tuning, TuningError, canonical_key, parse, to_text
+from lab.sysctl.names import to_key, to_path
+from lab.sysctl.tuning import Setting, Tuning, TuningError, canonical_key, parse, to_text
 
 
 def read(text: str) -> Tuning:

@@ -1,6 +1,6 @@
 """Why a line of a tuning cannot hold, and what to do: the words, apart from the probing.
 
-`lab.apply` finds out what happens to a line; here each finding becomes one clear line for the user.
+`lab.sysctl.apply` finds out what happens to a line; here each finding becomes one clear line for the user.
 A refusal is *known* when the catalogue explains it: the key is real, but belongs to the host, to
 another kernel or to a module that is not loaded, or it decides no connect. The rest are mistakes: a
 name that nobody knows, a value that the kernel does not take for a key that matters.
@@ -13,9 +13,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lab.sysctl_names import device_of, elsewhere, missing_module, obsolete
-from lab.sysctls import CATALOGUE
-from lab.tuning import Setting
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.names import device_of, elsewhere, missing_module, obsolete
+from lab.sysctl.tuning import Setting
 
 _MARK = "or put '-' before the key to run without this line"
 

@@ -26,9 +26,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lab.sysctl_names import device_of, obsolete, to_key
-from lab.sysctl_values import integers
-from lab.sysctls import CATALOGUE
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.names import device_of, obsolete, to_key
+from lab.sysctl.values import integers
 
 _GLOB: Final = frozenset("*?[")
 _DEVICE_GLOB: Final = re.compile(r"net/ipv[46]/(conf|neigh)/[^/]+/[^/*?\[]+")

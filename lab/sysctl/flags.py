@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from lab.sysctl_values import integers, ports, same_value
-from lab.sysctls import CATALOGUE, INHERITED
-from lab.tuning import Setting, Tuning
+from lab.sysctl.catalogue import CATALOGUE, INHERITED
+from lab.sysctl.tuning import Setting, Tuning
+from lab.sysctl.values import integers, ports, same_value
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"

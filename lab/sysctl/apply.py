@@ -26,13 +26,13 @@ from itertools import product
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from lab import refusals
-from lab.judge import MISSING, File, judge, left_out
-from lab.refusals import Refusal
-from lab.sysctl_names import to_key, to_path
-from lab.sysctl_values import same_value
-from lab.sysctls import CATALOGUE
-from lab.tuning import Setting, Tuning, TuningError, where
+from lab.sysctl import refusals
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.judge import MISSING, File, judge, left_out
+from lab.sysctl.names import to_key, to_path
+from lab.sysctl.refusals import Refusal
+from lab.sysctl.tuning import Setting, Tuning, TuningError, where
+from lab.sysctl.values import same_value
 from loadgen.namespace import own_namespace, run_inside
 
 _ROOT: Final = Path("/proc/sys")

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from lab.apply import read_sysctls
-from lab.flags import departures, flags
-from lab.sysctls import CATALOGUE
-from lab.tuning import parse
+from lab.sysctl.apply import read_sysctls
+from lab.sysctl.catalogue import CATALOGUE
+from lab.sysctl.flags import departures, flags
+from lab.sysctl.tuning import parse
 from lab.tunings import load
 from loadgen.namespace import new_namespace
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from lab.sysctls import clients, host, memory, servers, tracking
-from lab.sysctls.entry import Kind, Scope, Sysctl
+from lab.sysctl.catalogue import clients, host, memory, servers, tracking
+from lab.sysctl.catalogue.entry import Kind, Scope, Sysctl
 
 __all__ = ["CATALOGUE", "INHERITED", "Kind", "Scope", "Sysctl"]
 

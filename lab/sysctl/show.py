@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lab.flags import flags
-from lab.sysctl_names import obsolete
-from lab.sysctls import CATALOGUE, Sysctl
-from lab.tuning import Setting, Tuning, is_glob
+from lab.sysctl.catalogue import CATALOGUE, Sysctl
+from lab.sysctl.flags import flags
+from lab.sysctl.names import obsolete
+from lab.sysctl.tuning import Setting, Tuning, is_glob
 
 
 def render(tuning: Tuning, host: Mapping[str, str] | None = None) -> str:
