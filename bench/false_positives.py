@@ -4,7 +4,7 @@
     python -m bench.false_positives --real runs/null    also 20 real experiments, under one directory
 
 Both arms have the same tuning. Whoever then finds a difference found chance, and may do so in 5 % of
-experiments (`lab.stats.ALPHA`), no more. Three ways to look:
+experiments (`lab.analysis.stats.ALPHA`), no more. Three ways to look:
 
 simulated   losses drawn from laws that look like real ones: bursty, nearly constant, mostly zero;
 real        `lab run` with the same small port range twice, so that connections really are lost, a
@@ -28,8 +28,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench import command
-from lab.stats import ALPHA, mann_whitney
-from lab.verdict import UNMEASURED, ArmFacts, Loss, judge
+from lab.analysis.stats import ALPHA, mann_whitney
+from lab.analysis.verdict import UNMEASURED, ArmFacts, Loss, judge
 
 SCHEDULED = 10_000
 CHANCE = 0.001

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from bench import command
+from lab.analysis.store import load
 from lab.report import compare_stored
 from lab.report.html import render
-from lab.store import load
 from loadgen.metrics import CATALOGUE
 from loadgen.rundir import SAMPLES
 from loadgen.sample import Sample, decode_lines, encode_line

@@ -21,8 +21,8 @@ import trio
 from bench import command
 from bench.figures import in_turn, spread
 from bench.table import table
-from lab.records import Experiment
-from lab.store import EXPERIMENT
+from lab.analysis.records import Experiment
+from lab.analysis.store import EXPERIMENT
 from lab.testbed.base import TestbedError
 from loadgen.rundir import SUMMARY, read_summary
 

@@ -22,9 +22,9 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from lab.analysis.records import Arm, Experiment, FaultDone, Trial
+from lab.analysis.store import EXPERIMENT
 from lab.faults import Fault
-from lab.records import Arm, Experiment, FaultDone, Trial
-from lab.store import EXPERIMENT
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
 from loadgen import environment

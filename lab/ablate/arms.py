@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from lab.ablate.records import ALL, NONE, Line
-from lab.stats import ALPHA, reachable
+from lab.analysis.stats import ALPHA, reachable
 from lab.sysctl.tuning import Tuning, parse, to_text
 
 LEAST_TRIALS = 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from lab.records import Estimate, VerdictName
+from lab.analysis.records import Estimate, VerdictName
 from loadgen.summary import Record
 
 LINES_SCHEMA: Final = "churnlab.lines/1"

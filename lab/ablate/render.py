@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from lab import text
 from lab.ablate.records import ABLATION, Ablation, ArmOutcome, Role, Weight
 from lab.ablate.weigh import lost_share
-from lab.records import Estimate
+from lab.analysis import text
+from lab.analysis.records import Estimate
 from lab.report.dotplot import Axis, Kind, Mark, Row, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.report.view import LABELS

@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import median
 
-from lab import text
 from lab.ablate.arms import contrasts, holm, trials_needed
 from lab.ablate.records import (
     ALL,
@@ -33,13 +32,14 @@ from lab.ablate.records import (
     Role,
     Weight,
 )
+from lab.analysis import text
+from lab.analysis.compare import ArmTrials, facts, repetitions, sort_trials
+from lab.analysis.predictions import situation_of
+from lab.analysis.records import Estimate, Experiment
+from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
+from lab.analysis.verdict import judge
 from lab.capacity import CapacityError, Situation, forecast
-from lab.compare import ArmTrials, facts, repetitions, sort_trials
-from lab.predictions import situation_of
-from lab.records import Estimate, Experiment
-from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
 from lab.sysctl.values import integers
-from lab.verdict import judge
 from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab import text
+from lab.analysis import text
 from lab.claims.records import Claims, Result, Verdict
 from lab.report.markdown import escape
 from loadgen.summary import encode

@@ -71,9 +71,9 @@ def command(**chosen: Any) -> None:
     Lines that cannot do anything here, because they are the host's or set what is there anyway, are
     found out first and cost no trial.
     """
+    from lab.analysis.store import StoreError
     from lab.cli import ablate_run
     from lab.experiment import ExperimentError
-    from lab.store import StoreError
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from loadgen.namespace import NamespaceError

@@ -15,14 +15,14 @@ from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
 from lab.ablate.render import ablation_sheet
 from lab.ablate.tracked import TrackedTestbed
 from lab.ablate.weigh import weigh
+from lab.analysis.store import StoreError
+from lab.analysis.store import load as load_experiment
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
 from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.progress import Progress
 from lab.experiment import Conductor, Plan
-from lab.store import StoreError
-from lab.store import load as load_experiment
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed

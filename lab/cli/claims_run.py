@@ -13,7 +13,7 @@ from typing import Any
 import trio
 from rich.console import Console
 
-from lab import text
+from lab.analysis import text
 from lab.claims import render
 from lab.claims.catalogue import Entry
 from lab.claims.experiments import Experiment

@@ -35,11 +35,11 @@ def command(first: str, second: str, threshold: tuple[str, ...], out: Path | Non
     Exit code 99 when DIR_B is worse or a gate does not hold, 3 when nothing can be said, else 0.
     """
     from lab import report
+    from lab.analysis.gates import parse_gate
+    from lab.analysis.store import StoreError
+    from lab.analysis.verdict import REGRESSION
     from lab.cli.execute import show
     from lab.cli.outcome import exit_code, refreshed_index
-    from lab.gates import parse_gate
-    from lab.store import StoreError
-    from lab.verdict import REGRESSION
     from loadgen.thresholds import ThresholdError
 
     try:

@@ -11,16 +11,16 @@ from typing import Any
 from rich.console import Console
 
 from lab import report
+from lab.analysis.gates import is_relative, parse_gate
+from lab.analysis.records import Comparison
 from lab.capacity import Load
 from lab.cli.doubts import doubts
 from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
 from lab.faults import check_faults, parse_fault
-from lab.gates import is_relative, parse_gate
 from lab.host.settings import HostSettings
 from lab.host.testbed import HostTuned
-from lab.records import Comparison
 from lab.report import terminal
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.netns import NetnsTestbed

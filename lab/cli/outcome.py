@@ -7,9 +7,9 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, get_args
 
-from lab.records import Comparison, VerdictName
+from lab.analysis.records import Comparison, VerdictName
+from lab.analysis.verdict import FAILS, UNMEASURED
 from lab.report import PAGE, reports_index
-from lab.verdict import FAILS, UNMEASURED
 from loadgen.cli.group import Exit
 
 EXIT_OF_VERDICT: Final[Mapping[VerdictName, Exit]] = {

@@ -8,8 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from lab.ablate.records import LINES
+from lab.analysis.store import StoreError
 from lab.cli.deliver import deliver
-from lab.store import StoreError
 from lab.sweep.records import Sweep, Validation
 from lab.sweep.render import sweep_sheet, validation_sheet
 from lab.sweep.run import SWEEP

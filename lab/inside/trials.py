@@ -17,6 +17,8 @@ from typing import Final
 import msgspec
 
 from lab import report as reports
+from lab.analysis.records import Arm, Experiment, Trial
+from lab.analysis.store import EXPERIMENT
 from lab.cli.execute import show
 from lab.cli.outcome import exit_code
 from lab.cli.progress import trial_line
@@ -27,8 +29,6 @@ from lab.inside.look import read_back
 from lab.inside.orders import CONNTRACK_NOTE, VOLUME
 from lab.inside.settings import Settings
 from lab.inside.turns import ARMS, TurnError, Turns
-from lab.records import Arm, Experiment, Trial
-from lab.store import EXPERIMENT
 from lab.testbed.base import ROLES
 from loadgen import environment
 from loadgen.cli.execute import default_workers

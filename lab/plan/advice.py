@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from lab.analysis.text import count, memory, plural, seconds
 from lab.capacity import Situation, forecast, pools
-from lab.text import count, memory, plural, seconds
 
 
 def program_advice(situation: Situation) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from lab.analysis.text import count, plural
 from lab.plan.records import Plan
 from lab.sysctl.tuning import parse
-from lab.text import count, plural
 
 _CLOSES: Final = {
     "client": "closed by the client",

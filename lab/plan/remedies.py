@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from lab.analysis.text import count, memory
 from lab.capacity import (
     Forecast,
     Settings,
@@ -40,7 +41,6 @@ from lab.plan.notes import notes_on
 from lab.plan.records import Line, Plan, Side
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import DAEMONS
-from lab.text import count, memory
 
 HEADROOM: Final = 1.15
 """How much more than the asked rate a tuning is made for: arrivals come in bunches, and a port that

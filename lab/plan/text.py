@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Callable
 from typing import Final
 
+from lab.analysis.text import count, memory, plural, seconds, significant
 from lab.capacity import Forecast, Limit, LimitName
 from lab.plan.files import compose_blocks, sysctl_file, topology
 from lab.plan.records import Plan
-from lab.text import count, memory, plural, seconds, significant
 
 _WIDTH: Final = 96
 _ANY_RATE: Final = 1_000_000

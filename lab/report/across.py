@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from lab import store
-from lab.differences import Circumstances, differences
-from lab.gates import RelativeGate
-from lab.records import Arm, Comparison, Experiment
+from lab.analysis import store
+from lab.analysis.differences import Circumstances, differences
+from lab.analysis.gates import RelativeGate
+from lab.analysis.records import Arm, Comparison, Experiment
+from lab.analysis.store import Stored, StoredTrial, StoreError
+from lab.analysis.text import moment
+from lab.analysis.verdict import REGRESSION
 from lab.report.writing import compare_stored, write_reports
-from lab.store import Stored, StoredTrial, StoreError
-from lab.text import moment
-from lab.verdict import REGRESSION
 
 
 class _Side(msgspec.Struct, frozen=True):

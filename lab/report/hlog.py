@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from lab.store import Stored, StoredTrial
+from lab.analysis.store import Stored, StoredTrial
 from loadgen import rundir
 from loadgen.messages import LATENCIES
 

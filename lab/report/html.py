@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from jinja2 import Environment
 
-from lab import text
-from lab.records import Comparison
+from lab.analysis import text
+from lab.analysis.records import Comparison
+from lab.analysis.store import Stored, StoredTrial, unread_metrics
 from lab.report import settings, view
-from lab.store import Stored, StoredTrial, unread_metrics
 from loadgen.report import rows
 from loadgen.report.page import PAGE, frame
 from loadgen.report.page.charts import plates

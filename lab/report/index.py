@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from lab import text
-from lab.records import VerdictName
+from lab.analysis import text
+from lab.analysis.records import VerdictName
 from lab.report.html import environment
 from lab.report.sheet import LISTED, Listed
 from lab.report.view import LABELS

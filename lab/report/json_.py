@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, Lines
+from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
 from lab.claims.records import CLAIMS_SCHEMA, Claims
 from lab.plan.records import PLAN_SCHEMA, Plan
-from lab.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
 from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
 from loadgen.conclude import About
 from loadgen.sample import Sample

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 from xml.etree import ElementTree as ET
 
-from lab.records import Comparison, VerdictName
-from lab.verdict import FAILS, UNMEASURED
+from lab.analysis.records import Comparison, VerdictName
+from lab.analysis.verdict import FAILS, UNMEASURED
 from loadgen.report.junit import clean
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lab.records import Comparison, Experiment
+from lab.analysis.records import Comparison, Experiment
 from lab.report.view import LABELS, facts, metric_rows, prediction_rows, reasons, title
 
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")

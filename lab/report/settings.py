@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lab.records import Arm, Experiment
+from lab.analysis.records import Arm, Experiment
 
 _UNREADABLE: Final = "not read"
 

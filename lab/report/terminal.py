@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lab.records import Comparison
+from lab.analysis.records import Comparison
 from lab.report.view import LABELS, metric_rows, prediction_rows, reasons
 
 _STYLES: Final = {"good": "green", "bad": "red", "warn": "yellow", "calm": "cyan"}

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from lab import text
-from lab.compare import METRICS, TITLES
-from lab.predictions import error
-from lab.records import Comparison, Experiment, FaultDone, MetricComparison, VerdictName
-from lab.stats import reachable
-from lab.store import Stored
+from lab.analysis import text
+from lab.analysis.compare import METRICS, TITLES
+from lab.analysis.predictions import error
+from lab.analysis.records import Comparison, Experiment, FaultDone, MetricComparison, VerdictName
+from lab.analysis.stats import reachable
+from lab.analysis.store import Stored
 from loadgen.report import rows
 from loadgen.report.page.figures import Course
 from loadgen.report.rows import Told

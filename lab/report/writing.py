@@ -7,15 +7,15 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
-from lab import compare as comparing
-from lab import store
-from lab.differences import Difference
-from lab.gates import RelativeGate, parse_gate
-from lab.predictions import predictions as predict
-from lab.records import Comparison, Prediction, VerdictName
+from lab.analysis import compare as comparing
+from lab.analysis import store
+from lab.analysis.differences import Difference
+from lab.analysis.gates import RelativeGate, parse_gate
+from lab.analysis.predictions import predictions as predict
+from lab.analysis.records import Comparison, Prediction, VerdictName
+from lab.analysis.store import Stored
+from lab.analysis.verdict import FAILS
 from lab.report import hlog, html, index, json_, junit, markdown, settings, view
-from lab.store import Stored
-from lab.verdict import FAILS
 from loadgen.report.page import PAGE
 from loadgen.report.table import Group
 

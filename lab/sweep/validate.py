@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab.analysis.predictions import situation_of
 from lab.capacity import forecast
 from lab.claims.ground import Ground, UntestableError
 from lab.claims.tracking import enable, fill
-from lab.predictions import situation_of
 from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import Check, Validation
 from lab.sysctl.tuning import parse

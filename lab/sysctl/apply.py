@@ -11,7 +11,7 @@ thread that has entered the arm's namespace (`loadgen.namespace.run_inside`). Th
 
 Nothing outside the namespace may change. Keys outside net.* and keys that the catalogue knows as
 the host's are never written. As kernels have had keys that were writable in a namespace and yet
-shared (lab/sysctls), the host's value is read before and after each write, and put back if it
+shared (lab/sysctl/catalogue), the host's value is read before and after each write, and put back if it
 moved with it.
 """
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.store import Stored, load
+from lab.analysis.store import Stored, load
 from tests.docker.conftest import compose, docker, inspect
 
 FEW = {"IP_LOCAL_PORT_RANGE": "20000 20599"}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.analysis.store import Stored, load
 from lab.host.journal import Place
-from lab.store import Stored, load
 from lab.testbed.docker_engine import Engine
 from lab.testbed.docker_errors import endpoint
 from tests.docker.conftest import docker, ended, lab, left_by

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lab.records import Arm, Experiment, FaultDone, Trial
-from lab.store import EXPERIMENT
+from lab.analysis.records import Arm, Experiment, FaultDone, Trial
+from lab.analysis.store import EXPERIMENT
 from loadgen.summary import encode
 from tests.loadgen.synthetic import BASELINE, HOSTILE, Plan, environment, write_run
 

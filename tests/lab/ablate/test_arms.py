@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lab.ablate.arms import contrasts, holm, plan_arms, short_names, trials_needed, tuning_of
 from lab.ablate.records import ALL, NONE, Line
-from lab.stats import ALPHA, reachable
+from lab.analysis.stats import ALPHA, reachable
 from lab.sysctl.tuning import parse
 
 TWO = ("net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range")

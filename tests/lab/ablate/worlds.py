@@ -9,7 +9,7 @@ import msgspec
 from lab.ablate.arms import plan_arms
 from lab.ablate.records import ALL, Ablation, Line, Lines
 from lab.ablate.weigh import weigh
-from lab.records import Arm, Experiment, Trial
+from lab.analysis.records import Arm, Experiment, Trial
 from loadgen.summary import Generator, MetricRange, Rate, Summary, Validity, Verdict
 from tests.loadgen.builders import run_config
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.store import load
+from lab.analysis.store import load
 
 
 def lab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lab.analysis.store import load
 from lab.inside import addresses, server, trials
 from lab.inside.settings import Settings
 from lab.inside.trials import Client
 from lab.inside.turns import Turns
-from lab.store import load
 from loadgen.summary import Summary
 from tests.lab.inside.test_settings import DEFAULTS
 from tests.lab.synthetic import Plan, write_run

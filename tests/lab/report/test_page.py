@@ -12,10 +12,10 @@ import msgspec
 import pytest
 
 from lab import report
-from lab.records import Comparison, Prediction
+from lab.analysis.records import Comparison, Prediction
+from lab.analysis.store import load
 from lab.report.html import courses, render
 from lab.report.settings import sysctl_rows
-from lab.store import load
 from loadgen.report import page
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import table

@@ -13,12 +13,12 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from lab import report
+from lab.analysis.gates import parse_gate
+from lab.analysis.records import Comparison, Gate, VerdictName
+from lab.analysis.store import StoreError, load
+from lab.analysis.verdict import FAILS, REGRESSION
 from lab.cli.outcome import exit_code
-from lab.gates import parse_gate
-from lab.records import Comparison, Gate, VerdictName
 from lab.report import hlog, json_, junit, markdown, terminal
-from lab.store import StoreError, load
-from lab.verdict import FAILS, REGRESSION
 from loadgen.cli.group import Exit
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment, write_run
 

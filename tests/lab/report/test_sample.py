@@ -9,7 +9,7 @@ import jsonschema
 import junitparser
 import msgspec
 
-from lab.records import Comparison
+from lab.analysis.records import Comparison
 from lab.report import json_
 
 SAMPLE = Path(__file__).parents[3] / "reports" / "sample"

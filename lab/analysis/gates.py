@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from lab.records import Gate
-from lab.stats import ALPHA, mann_whitney
-from lab.text import percent, probability
+from lab.analysis.records import Gate
+from lab.analysis.stats import ALPHA, mann_whitney
+from lab.analysis.text import percent, probability
 from loadgen.summary import Summary
 from loadgen.thresholds import LATENCIES, Threshold, ThresholdError, parse_threshold
 

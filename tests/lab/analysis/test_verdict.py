@@ -2,7 +2,7 @@
 
 import pytest
 
-from lab.verdict import NOTHING_FAILED, ArmFacts, Loss, judge
+from lab.analysis.verdict import NOTHING_FAILED, ArmFacts, Loss, judge
 
 
 def arm(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab import report
-from lab.store import Stored, StoreError, load, load_any, unread_metrics
+from lab.analysis.store import Stored, StoreError, load, load_any, unread_metrics
 from tests.lab.synthetic import Plan, write_experiment, write_run
 
 SMALL = Plan(rate=50_000, duration=1.0)

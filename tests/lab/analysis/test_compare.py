@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.compare import (
+from lab.analysis.compare import (
     METRICS,
     ArmTrials,
     Metric,
     compare,
     compare_metric,
 )
-from lab.differences import Circumstances, differences
-from lab.stats import ALPHA, trials_for_test
+from lab.analysis.differences import Circumstances, differences
+from lab.analysis.stats import ALPHA, trials_for_test
 from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary, ThresholdResult, Verdict
 from tests.lab.synthetic import Plan, write_run

@@ -20,9 +20,9 @@ from typing import Final
 
 import msgspec
 
-from lab.records import VerdictName
-from lab.stats import ALPHA, cliffs_delta, mann_whitney, reachable, trials_for_test
-from lab.text import count, plural, probability, seconds, share
+from lab.analysis.records import VerdictName
+from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, reachable, trials_for_test
+from lab.analysis.text import count, plural, probability, seconds, share
 
 FAILS: Final[frozenset[VerdictName]] = frozenset({"no_effect", "worse"})
 """Verdicts of an experiment that a pipeline takes for a failure: the tuning is to do something."""

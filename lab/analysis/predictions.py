@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.analysis.compare import sort_trials
+from lab.analysis.records import Experiment, Prediction
 from lab.capacity import (
     CapacityError,
     Forecast,
@@ -26,8 +28,6 @@ from lab.capacity import (
     forecast,
     time_wait_sockets,
 )
-from lab.compare import sort_trials
-from lab.records import Experiment, Prediction
 from loadgen.config import RunConfig
 from loadgen.summary import Summary
 

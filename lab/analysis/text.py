@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.records import Estimate, MetricComparison
+from lab.analysis.records import Estimate, MetricComparison
 from loadgen.report.numbers import (
     NOTHING,
     count,

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from lab.gates import is_relative, parse_gate
+from lab.analysis.gates import is_relative, parse_gate
 from loadgen.summary import Summary
 from loadgen.thresholds import ThresholdError
 from tests.lab.synthetic import Plan, write_run

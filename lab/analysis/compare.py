@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from lab.differences import Difference
-from lab.gates import RelativeGate
-from lab.records import (
+from lab.analysis.differences import Difference
+from lab.analysis.gates import RelativeGate
+from lab.analysis.records import (
     ArmResult,
     Comparison,
     Estimate,
@@ -25,9 +25,15 @@ from lab.records import (
     Prediction,
     Trial,
 )
-from lab.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, trials_for_interval
-from lab.text import count, plural
-from lab.verdict import ArmFacts, Loss, judge
+from lab.analysis.stats import (
+    ALPHA,
+    cliffs_delta,
+    mann_whitney,
+    median_interval,
+    trials_for_interval,
+)
+from lab.analysis.text import count, plural
+from lab.analysis.verdict import ArmFacts, Loss, judge
 from loadgen.report.rows import gate, ranked_causes
 from loadgen.summary import Summary
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from lab.stats import (
+from lab.analysis.stats import (
     EXACT_UP_TO,
     cliffs_delta,
     mann_whitney,

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lab.records import Arm, Experiment, Trial
+from lab.analysis.records import Arm, Experiment, Trial
 from loadgen import rundir
 from loadgen import stored as stored_runs
 from loadgen.sample import Sample

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import text
-from lab.records import Estimate, MetricComparison
+from lab.analysis import text
+from lab.analysis.records import Estimate, MetricComparison
 from loadgen.report.numbers import sentence
 
 

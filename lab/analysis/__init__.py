@@ -1,0 +1,1 @@
+"""What trials say: their records, statistics over them, gates, predictions, the verdict."""
