@@ -93,7 +93,7 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
     testbed: Testbed
     if options["testbed"] == "docker":
         # The SDK is wanted on this path only, and takes 0.2 s to import.
-        from lab.testbed.docker import DockerTestbed, check_plan
+        from lab.testbed.docker.testbed import DockerTestbed, check_plan
 
         check_plan(site)
         docker = testbed = stack.enter_context(closing(DockerTestbed(options["image"])))

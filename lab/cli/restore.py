@@ -64,8 +64,8 @@ def _settings() -> list[str]:
 def _containers(*, everything: bool) -> list[str]:
     """Remove what the Docker testbed has left on the engine."""
     from lab.testbed.base import TestbedError
-    from lab.testbed.docker_engine import Engine
-    from lab.testbed.docker_errors import NoEngineError
+    from lab.testbed.docker.engine import Engine
+    from lab.testbed.docker.errors import NoEngineError
 
     try:
         engine = Engine()

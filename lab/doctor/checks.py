@@ -191,8 +191,8 @@ def host_settings() -> list[Check]:
 def docker() -> list[Check]:
     """The engine, its image, and what labs have left on it."""
     # The SDK takes 0.2 s to import.
-    from lab.testbed.docker_engine import Engine  # noqa: PLC0415
-    from lab.testbed.docker_errors import endpoint  # noqa: PLC0415
+    from lab.testbed.docker.engine import Engine  # noqa: PLC0415
+    from lab.testbed.docker.errors import endpoint  # noqa: PLC0415
 
     try:
         engine = Engine()

@@ -18,7 +18,7 @@ import pytest
 
 from lab.inside.orders import LABEL
 from lab.testbed.base import TestbedError
-from lab.testbed.docker_engine import Engine, Leftover
+from lab.testbed.docker.engine import Engine, Leftover
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "churnlab-test"

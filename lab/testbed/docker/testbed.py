@@ -29,11 +29,11 @@ from lab.host.settings import host_wide
 from lab.inside import orders
 from lab.inside.orders import Seen, Serve
 from lab.inside.server import PORT
-from lab.testbed import docker_tuning
 from lab.testbed.base import ROLES, SERVER, SitePlan, TestbedError, Tuned
-from lab.testbed.docker_engine import IMAGE, Container, Engine, Spec
-from lab.testbed.docker_errors import EngineError
-from lab.testbed.docker_site import DockerSite, Ordered, Server, in_thread
+from lab.testbed.docker import tuning as docker_tuning
+from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
+from lab.testbed.docker.errors import EngineError
+from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
 from loadgen.sample import ROLE_HOST
 
 MAX_SERVERS: Final = 200

@@ -6,7 +6,7 @@ import pytest
 
 from lab.inside.orders import Seen
 from lab.sysctl.tuning import Tuning, parse
-from lab.testbed import docker_tuning
+from lab.testbed.docker import tuning as docker_tuning
 
 MAX = "net.netfilter.nf_conntrack_max"
 INSIDE = {

@@ -26,14 +26,14 @@ from docker.types import IPAMConfig, IPAMPool
 
 from lab.inside import orders
 from lab.testbed.base import TestbedError
-from lab.testbed.docker_errors import (
+from lab.testbed.docker.errors import (
     endpoint,
     knock,
     no_engine,
     reason_of,
     translated,
 )
-from lab.testbed.docker_names import LAB, Owner, free_subnets
+from lab.testbed.docker.names import LAB, Owner, free_subnets
 
 IMAGE: Final = "churnlab"
 OLDEST: Final = (1, 41)

@@ -22,8 +22,8 @@ import pytest
 
 from lab.inside import orders
 from lab.testbed.base import TestbedError
-from lab.testbed.docker_engine import Engine
-from lab.testbed.docker_errors import NoEngineError, endpoint
+from lab.testbed.docker.engine import Engine
+from lab.testbed.docker.errors import NoEngineError, endpoint
 
 VERSION = {"Version": "27.0", "ApiVersion": "1.46", "MinAPIVersion": "1.24"}
 
