@@ -183,5 +183,5 @@ def test_the_engine_is_looked_for_where_the_docker_command_looks(
 
 
 def test_the_dockerfile_and_the_lab_are_of_one_version() -> None:
-    dockerfile = (Path(__file__).parents[3] / "Dockerfile").read_text()
+    dockerfile = (Path(__file__).parents[4] / "Dockerfile").read_text()
     assert f'LABEL {orders.LABEL}="{orders.VERSION}"' in dockerfile
