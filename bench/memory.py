@@ -15,7 +15,7 @@ import trio
 from bench import command, resident
 from bench.site import Ground, add_options, ground
 from bench.table import table
-from lab.faults import Fault
+from lab.testbed.faults import Fault
 
 
 async def held(site: Ground, count: int) -> float:

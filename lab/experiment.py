@@ -24,9 +24,9 @@ import trio
 
 from lab.analysis.records import Arm, Experiment, FaultDone, Trial
 from lab.analysis.store import EXPERIMENT
-from lab.faults import Fault
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
+from lab.testbed.faults import Fault
 from loadgen import environment
 from loadgen.rundir import read_summary
 from loadgen.summary import Summary
@@ -64,7 +64,7 @@ class Plan:
     gates: tuple[str, ...] = ()
     """Gates between the arms, such as `latency_total: p(99) <= +5% vs before`."""
     faults: tuple[Fault, ...] = ()
-    """Carried out in every trial of both arms; see `lab.faults`."""
+    """Carried out in every trial of both arms; see `lab.testbed.faults`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lab.claims.ground import Ground, Role, UntestableError
+from lab.testbed.ground import Ground, Role, UntestableError
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 _NAMES: Final = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (ACK, "ACK"))

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from lab.claims.ground import Ground, Role
+from lab.testbed.ground import Ground, Role
 from loadgen.connections import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.outcome import errno_name
 

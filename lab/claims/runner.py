@@ -17,9 +17,9 @@ import trio
 
 from lab.claims.experiments import Experiment
 from lab.claims.findings import Finding
-from lab.claims.ground import Ground, UntestableError
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.testbed.base import SitePlan, TestbedError
+from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsSite, NetnsTestbed, addresses, pair
 from loadgen.namespace import NamespaceError
 from loadgen.sampling.parse import ParseError

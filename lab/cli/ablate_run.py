@@ -13,7 +13,6 @@ from lab.ablate.arms import contrasts, trials_needed, tuning_of
 from lab.ablate.lines import look, wants_tracking
 from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
 from lab.ablate.render import ablation_sheet
-from lab.ablate.tracked import TrackedTestbed
 from lab.ablate.weigh import weigh
 from lab.analysis.store import StoreError
 from lab.analysis.store import load as load_experiment
@@ -27,6 +26,7 @@ from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
+from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import DEMAND, load
 from loadgen.cli.group import Exit

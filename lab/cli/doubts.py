@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.fresh import fresh_values
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import flags
 from lab.sysctl.tuning import Tuning
+from lab.testbed.fresh import fresh_values
 
 
 def doubts(tunings: Iterable[Tuning]) -> list[str]:

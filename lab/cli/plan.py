@@ -125,8 +125,8 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         CapacityError: for a situation that cannot be.
     """
     from lab.capacity import KEYS, Load
-    from lab.fresh import fresh_values
     from lab.sysctl.apply import own_sysctls
+    from lab.testbed.fresh import fresh_values
     from lab.tunings import load, plan_for
 
     demand = Load(

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from lab.analysis.predictions import situation_of
 from lab.capacity import forecast
-from lab.claims.ground import Ground, UntestableError
-from lab.claims.tracking import enable, fill
 from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import Check, Validation
 from lab.sysctl.tuning import parse
 from lab.testbed.base import SitePlan
+from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsTestbed
+from lab.testbed.tracking import enable, fill
 from lab.trial import observe
 from loadgen import environment
 

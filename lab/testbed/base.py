@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from lab.faults import Fault
 from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import Tuning
+from lab.testbed.faults import Fault
 
 MAX_ADDRESSES: Final = 4096
 """The most servers, and the most client addresses, that one site takes."""

@@ -34,9 +34,9 @@ from typing import Final
 
 import trio
 
-from lab.faults import Fault
 from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.testbed.base import CLIENT, ROLES, SitePlan, TestbedError, Tuned
+from lab.testbed.faults import Fault
 from lab.testbed.processes import Child, enter, spawn, tool
 from loadgen.namespace import NamespaceError, new_namespace, run_inside
 from loadgen.rundir import read_run

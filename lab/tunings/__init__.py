@@ -16,9 +16,9 @@ from typing import Final
 
 from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation
 from lab.capacity.situation import TRACKED_MOST
-from lab.fresh import fresh_values
 from lab.plan import Plan, make, sysctl_file
 from lab.sysctl.tuning import Tuning, TuningError, parse
+from lab.testbed.fresh import fresh_values
 
 _MOST_BYTES: Final = 1 << 20
 """A sysctl.d file is a few kilobytes; more is somebody's log or disk image."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from lab.claims.findings import Finding
-from lab.claims.ground import Ground
+from lab.testbed.ground import Ground
 
 F = TypeVar("F", bound=Finding)
 

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lab.claims import tracking
 from lab.claims.connections import PORT, burst, serve
 from lab.claims.experiments.base import Experiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import EntrySize, EntryTimers, FullTable, Tracking
-from lab.claims.ground import Ground, UntestableError, sleep
+from lab.testbed import tracking
+from lab.testbed.ground import Ground, UntestableError, sleep
 
 ENTRIES: Final = "nf_conntrack_entries"
 LIMIT: Final = "nf_conntrack_entries_limit"

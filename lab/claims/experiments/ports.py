@@ -15,7 +15,7 @@ from statistics import median
 from lab.claims.connections import PORT, Prepare, Service, burst, local_port_range, serve
 from lab.claims.experiments.base import Experiment
 from lab.claims.findings import PortDefaults, PortSearch, StolenPort, UsablePorts
-from lab.claims.ground import Ground
+from lab.testbed.ground import Ground
 from loadgen.outcome import errno_name
 from loadgen.sampling import parse
 

@@ -16,7 +16,7 @@ from lab.claims.experiments.base import Experiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import ReuseConditions, ReuseModes, ReuseRate, ReuseSettings
-from lab.claims.ground import Ground, sleep
+from lab.testbed.ground import Ground, sleep
 
 RECYCLED: Final = "netstat_TcpExt_TWRecycled"
 STAMPS: Final = "net.ipv4.tcp_timestamps"

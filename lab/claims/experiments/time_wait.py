@@ -16,13 +16,13 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from lab.claims import tracking
 from lab.claims.connections import PORT, Close, burst, serve
 from lab.claims.experiments.base import Experiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.findings import Holders, Lifetimes
-from lab.claims.ground import Ground, UntestableError, Watch, sleep
+from lab.testbed import tracking
 from lab.testbed.base import TestbedError
+from lab.testbed.ground import Ground, UntestableError, Watch, sleep
 from loadgen.sampling import PortReader
 
 TIME_WAIT: Final = "sockstat_TCP_tw"

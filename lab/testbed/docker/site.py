@@ -14,13 +14,13 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
-from lab.faults import Fault
 from lab.inside import orders, watch
 from lab.inside.orders import Load
 from lab.sysctl.apply import Applied
 from lab.testbed.base import CLIENT, ROLES, SERVER, TestbedError, Tuned
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import Container, Engine, Network, Spec
+from lab.testbed.faults import Fault
 from loadgen import rundir
 from loadgen.sample import ROLE_HOST
 

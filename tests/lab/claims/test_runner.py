@@ -15,9 +15,9 @@ from lab.claims.catalogue import ENTRIES
 from lab.claims.claim import Claim
 from lab.claims.experiments import BY_FINDING, Experiment
 from lab.claims.findings import EntrySize, Finding, PortDefaults
-from lab.claims.ground import Ground, UntestableError, sleep
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.claims.results import results
+from lab.testbed.ground import Ground, UntestableError, sleep
 
 pytestmark = pytest.mark.kernel
 

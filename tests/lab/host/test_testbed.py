@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lab.faults import Fault
 from lab.host.journal import Place
 from lab.host.settings import HostSettings
 from lab.host.testbed import HostTuned
@@ -17,6 +16,7 @@ from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import parse
 from lab.testbed import base
 from lab.testbed.base import Site, SitePlan, Tuned
+from lab.testbed.faults import Fault
 from tests.lab.host.conftest import MAX
 
 TUNED = Tuned(parse(f"{MAX} = 524288\n", name="mine", source="built-in"), "after", (MAX, "other"))

@@ -52,7 +52,7 @@ def _read(keys: list[str]) -> dict[str, str]:
 def _ask_a_child(keys: list[str]) -> dict[str, str]:
     """Raises `TestbedError` when a user namespace is forbidden."""
     done = subprocess.run(
-        [sys.executable, "-m", "lab.fresh"],
+        [sys.executable, "-m", "lab.testbed.fresh"],
         input=json.dumps(keys),
         capture_output=True,
         text=True,

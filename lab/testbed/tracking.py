@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from lab.claims.ground import Ground, Role, UntestableError
+from lab.testbed.ground import Ground, Role, UntestableError
 
 MOST: Final = 1 << 20
 """Entries beyond which a table is not filled: that many take a third of a GiB."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from lab.claims.ground import Ground, UntestableError
-from lab.claims.tracking import enable
 from lab.testbed.base import SitePlan, TestbedError, Tuned
+from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsSite, NetnsTestbed, Prepare, addresses
+from lab.testbed.tracking import enable
 
 
 def _track(client: int, server: int) -> None:

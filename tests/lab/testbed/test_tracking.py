@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from lab.claims.experiments.conntrack import object_size
-from lab.claims.tracking import Entry, parse_entries, restore_lines
+from lab.testbed.tracking import Entry, parse_entries, restore_lines
 
 LISTED = """\
 tcp      6 119 TIME_WAIT src=198.18.0.1 dst=198.19.0.1 sport=40000 dport=11211 src=198.19.0.1 dst=198.18.0.1 sport=11211 dport=40000 [ASSURED] mark=0 use=1
