@@ -18,11 +18,11 @@ from lab.cli.doubts import doubts
 from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
 from lab.experiment import AFTER, BEFORE, Plan, run
-from lab.host.settings import HostSettings
-from lab.host.testbed import HostTuned
 from lab.report import terminal
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.faults import check_faults, parse_fault
+from lab.testbed.host.settings import HostSettings
+from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import DEMAND, load

@@ -20,8 +20,8 @@ def command(*, everything: bool) -> None:
     The host's settings come back from the journal; containers, networks and volumes without a living
     lab go. What running labs use stays. Network namespaces need nothing: they vanish with their lab.
     """
-    from lab.host.journal import JournalError
     from lab.testbed.base import TestbedError
+    from lab.testbed.host.journal import JournalError
 
     problems = []
     for step in (_settings, lambda: _containers(everything=everything)):
@@ -45,8 +45,8 @@ def _settings() -> list[str]:
     """
     import os
 
-    from lab.host import journal
-    from lab.host.settings import take_lock
+    from lab.testbed.host import journal
+    from lab.testbed.host.settings import take_lock
 
     place = journal.Place()
     if journal.read(place) is None:

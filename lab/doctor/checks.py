@@ -13,9 +13,9 @@ import msgspec
 
 from lab.doctor.probe import Probed, tracked, tracks
 from lab.doctor.records import Check, Diagnosis, State
-from lab.host import journal
-from lab.host.journal import JournalError
 from lab.testbed.base import TestbedError, most_connections
+from lab.testbed.host import journal
+from lab.testbed.host.journal import JournalError
 from lab.testbed.processes import tool
 from loadgen.resolve import usable_cpus
 

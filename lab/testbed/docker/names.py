@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Final, Self
 
-from lab.host.journal import boot_id
+from lab.testbed.host.journal import boot_id
 
 LAB: Final = "churnlab.lab"
 """The label of everything that `lab run --testbed docker` makes; its value is an `Owner`."""

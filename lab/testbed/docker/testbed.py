@@ -24,8 +24,6 @@ from typing import Final
 import msgspec
 import trio
 
-from lab.host.journal import boot_id
-from lab.host.settings import host_wide
 from lab.inside import orders
 from lab.inside.orders import Seen, Serve
 from lab.inside.server import PORT
@@ -34,6 +32,8 @@ from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
 from lab.testbed.docker.errors import EngineError
 from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
+from lab.testbed.host.journal import boot_id
+from lab.testbed.host.settings import host_wide
 from loadgen.sample import ROLE_HOST
 
 MAX_SERVERS: Final = 200

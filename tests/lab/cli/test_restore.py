@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.host import journal
-from lab.host.journal import Change, Journal, Place, boot_id
-from lab.host.settings import take_lock
+from lab.testbed.host import journal
+from lab.testbed.host.journal import Change, Journal, Place, boot_id
+from lab.testbed.host.settings import take_lock
 
 KEY = "net.ipv4.ip_local_port_range"
 

@@ -13,8 +13,8 @@ import pytest
 from lab.doctor import checks
 from lab.doctor.probe import Probed, tracked, tracks
 from lab.doctor.records import Check, Diagnosis
-from lab.host import journal
-from lab.host.journal import Change, Journal, Place, boot_id
+from lab.testbed.host import journal
+from lab.testbed.host.journal import Change, Journal, Place, boot_id
 from loadgen.namespace import new_namespace, run_inside
 
 FINE = Probed(

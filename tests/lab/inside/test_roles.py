@@ -16,10 +16,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.host.journal import boot_id
 from lab.inside import load, look, orders, server, wait
 from lab.inside.orders import Load, Seen, Serve
 from lab.sysctl.catalogue import CATALOGUE
+from lab.testbed.host.journal import boot_id
 from loadgen import rundir
 from loadgen.cli.execute import default_workers
 from loadgen.resolve import usable_cpus

@@ -10,8 +10,8 @@ from itertools import islice
 
 import pytest
 
-from lab.host.journal import boot_id
 from lab.testbed.docker.names import Owner, free_subnets, start_of
+from lab.testbed.host.journal import boot_id
 
 
 def test_this_process_owns_what_it_makes_and_is_alive() -> None:

@@ -8,9 +8,9 @@ Says `in force` once they are. A line on standard input makes the body fail.
 import sys
 from pathlib import Path
 
-from lab.host.journal import Place
-from lab.host.settings import HostSettings
 from lab.sysctl.tuning import parse
+from lab.testbed.host.journal import Place
+from lab.testbed.host.settings import HostSettings
 
 
 def main(folder: str, root: str, text: str) -> None:

@@ -1,6 +1,6 @@
 """The guardian: waits for the end of the lab that started it, and restores what the lab could not.
 
-`python -m lab.host.guardian FOLDER ROOT`, with a pipe from the lab as its standard input and the
+`python -m lab.testbed.host.guardian FOLDER ROOT`, with a pipe from the lab as its standard input and the
 descriptor of the journal's lock left open. It leads a session of its own, so Ctrl-C and a signal to
 the lab's process group pass it by, and it ignores the signals that ask a process to end: a guardian
 that obeyed one would leave the settings to nobody. Nobody but the lab holds the pipe's other end,
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lab.host.journal import JournalError, Place, restore
+from lab.testbed.host.journal import JournalError, Place, restore
 
 READY = b"ready\n"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)

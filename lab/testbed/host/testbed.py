@@ -7,10 +7,10 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.host.settings import HostSettings
 from lab.sysctl.apply import Applied
 from lab.testbed.base import Site, SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
+from lab.testbed.host.settings import HostSettings
 
 
 @dataclass(frozen=True, slots=True)

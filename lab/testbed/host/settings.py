@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Self
 
-from lab.host import guardian, journal
-from lab.host.journal import Change, Journal, JournalError, Place
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.refusals import rejected
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
 from lab.sysctl.values import same_value
 from lab.testbed.base import TestbedError
+from lab.testbed.host import guardian, journal
+from lab.testbed.host.journal import Change, Journal, JournalError, Place
 
 OPTION: Final = "--allow-host-sysctls"
 

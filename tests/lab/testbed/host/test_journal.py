@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.host import journal
-from lab.host.journal import Change, Journal, JournalError, Place, boot_id
-from tests.lab.host.conftest import BUCKETS, MAX
+from lab.testbed.host import journal
+from lab.testbed.host.journal import Change, Journal, JournalError, Place, boot_id
+from tests.lab.testbed.host.conftest import BUCKETS, MAX
 
 CHANGES = [
     Change(key=MAX, before="262144", asked="524288"),

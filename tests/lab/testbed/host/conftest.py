@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.journal import Place
+from lab.testbed.host.journal import Place
 
 MAX = "net.netfilter.nf_conntrack_max"
 BUCKETS = "net.netfilter.nf_conntrack_buckets"

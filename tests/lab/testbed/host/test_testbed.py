@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.journal import Place
-from lab.host.settings import HostSettings
-from lab.host.testbed import HostTuned
 from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import parse
 from lab.testbed import base
 from lab.testbed.base import Site, SitePlan, Tuned
 from lab.testbed.faults import Fault
-from tests.lab.host.conftest import MAX
+from lab.testbed.host.journal import Place
+from lab.testbed.host.settings import HostSettings
+from lab.testbed.host.testbed import HostTuned
+from tests.lab.testbed.host.conftest import MAX
 
 TUNED = Tuned(parse(f"{MAX} = 524288\n", name="mine", source="built-in"), "after", (MAX, "other"))
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from lab.host import journal
-from lab.host.journal import Place
-from lab.host.settings import HostSettings, host_wide
 from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.testbed.base import TestbedError
-from tests.lab.host.conftest import BUCKETS, MAX
+from lab.testbed.host import journal
+from lab.testbed.host.journal import Place
+from lab.testbed.host.settings import HostSettings, host_wide
+from tests.lab.testbed.host.conftest import BUCKETS, MAX
 
 DEADLINE = 30.0
 """Seconds; it takes well below one on an idle machine."""
