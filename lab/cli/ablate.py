@@ -73,9 +73,9 @@ def command(**chosen: Any) -> None:
     """
     from lab.analysis.store import StoreError
     from lab.cli import ablate_run
-    from lab.experiment import ExperimentError
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
+    from lab.trials.experiment import ExperimentError
     from loadgen.namespace import NamespaceError
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")

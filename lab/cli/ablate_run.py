@@ -21,13 +21,13 @@ from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
 from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.progress import Progress
-from lab.experiment import Conductor, Plan
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
+from lab.trials.experiment import Conductor, Plan
 from lab.tunings import DEMAND, load
 from loadgen.cli.group import Exit
 from loadgen.summary import encode

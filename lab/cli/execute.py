@@ -17,7 +17,6 @@ from lab.capacity import Load
 from lab.cli.doubts import doubts
 from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
-from lab.experiment import AFTER, BEFORE, Plan, run
 from lab.report import terminal
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.faults import check_faults, parse_fault
@@ -25,6 +24,7 @@ from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
+from lab.trials.experiment import AFTER, BEFORE, Plan, run
 from lab.tunings import DEMAND, load
 from loadgen.cli.group import Exit
 from loadgen.config import parse_mix

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lab.experiment import Plan
+from lab.trials.experiment import Plan
 from loadgen.summary import Summary
 from loadgen.units import format_duration
 

@@ -112,9 +112,9 @@ def command(**chosen: Any) -> None:
     is loaded, and no setting of this machine changes unless --allow-host-sysctls is given.
     """
     from lab.cli.execute import execute
-    from lab.experiment import ExperimentError
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
+    from lab.trials.experiment import ExperimentError
     from loadgen.namespace import NamespaceError
 
     out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))

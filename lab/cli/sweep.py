@@ -90,7 +90,7 @@ def command(**chosen: Any) -> None:
     from lab.cli import sweep_run
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
-    from lab.trial import TrialError
+    from lab.trials.trial import TrialError
     from loadgen.namespace import NamespaceError
 
     validate = chosen["validate"] or chosen["only"] or chosen["only_list"]

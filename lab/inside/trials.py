@@ -23,13 +23,13 @@ from lab.cli.execute import show
 from lab.cli.outcome import exit_code
 from lab.cli.progress import trial_line
 from lab.compose_env import VARIABLES
-from lab.experiment import MAX_REPETITIONS
 from lab.inside import addresses, server, settings, watch
 from lab.inside.look import read_back
 from lab.inside.orders import CONNTRACK_NOTE, VOLUME
 from lab.inside.settings import Settings
 from lab.inside.turns import ARMS, TurnError, Turns
 from lab.testbed.base import ROLES
+from lab.trials.experiment import MAX_REPETITIONS
 from loadgen import environment
 from loadgen.cli.execute import default_workers
 from loadgen.resolve import usable_cpus

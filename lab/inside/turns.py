@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.experiment import AFTER, BEFORE, order
+from lab.trials.experiment import AFTER, BEFORE, order
 
 ARMS: Final = (BEFORE, AFTER)
 _POLL: Final = 0.1

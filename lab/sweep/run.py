@@ -21,7 +21,7 @@ from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
-from lab.trial import Observed, observe
+from lab.trials.trial import Observed, observe
 from loadgen import environment
 from loadgen.config import CloseMode
 from loadgen.summary import Summary, encode

@@ -15,7 +15,7 @@ from lab.testbed.base import SitePlan
 from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracking import enable, fill
-from lab.trial import observe
+from lab.trials.trial import observe
 from loadgen import environment
 
 VALIDATION: str = "validation.json"

@@ -1,6 +1,6 @@
 """One trial on its own: a fresh site, a tuning in force on both sides, one run of the generator.
 
-An experiment (`lab.experiment`) compares fixed arms; a search for a capacity chooses each trial by
+An experiment (`lab.trials.experiment`) compares fixed arms; a search for a capacity chooses each trial by
 what the last one showed, and needs single ones.
 """
 
