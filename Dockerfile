@@ -35,5 +35,5 @@ ENV PATH=/opt/churnlab/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1
 WORKDIR /runs
 USER churnlab
 # The version of what the lab and the image say to each other; lab/testbed/docker/testbed.py checks it.
-LABEL churnlab.image="1"
+LABEL churnlab.image="2"
 CMD ["lab", "--help"]

@@ -59,7 +59,7 @@ def env(before: str, after: str, output: str) -> None:
     """
     from pathlib import Path
 
-    from lab.compose_env import render as render_env
+    from lab.compose.variables import render as render_env
     from lab.sysctl.tuning import TuningError
     from lab.tunings import load
 

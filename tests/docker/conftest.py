@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from lab.inside.orders import LABEL
 from lab.testbed.base import TestbedError
 from lab.testbed.docker.engine import Engine, Leftover
+from lab.testbed.docker.orders import LABEL
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "churnlab-test"

@@ -24,8 +24,8 @@ import docker.errors
 import requests.exceptions
 from docker.types import IPAMConfig, IPAMPool
 
-from lab.inside import orders
 from lab.testbed.base import TestbedError
+from lab.testbed.docker import orders
 from lab.testbed.docker.errors import (
     endpoint,
     knock,
@@ -197,7 +197,7 @@ class Engine:
         with translated(what):
             made = client.containers.create(
                 self.image,
-                ["python", "-m", "lab.inside", *spec.command],
+                ["python", "-m", "lab.testbed.docker.inside", *spec.command],
                 name=spec.name,
                 labels=self._labels,
                 sysctls=dict(spec.sysctls),

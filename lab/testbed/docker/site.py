@@ -14,12 +14,13 @@ from typing import Final, TypeVar
 import msgspec
 import trio
 
-from lab.inside import orders, watch
-from lab.inside.orders import Load
 from lab.sysctl.apply import Applied
 from lab.testbed.base import CLIENT, ROLES, SERVER, TestbedError, Tuned
+from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import Container, Engine, Network, Spec
+from lab.testbed.docker.inside import watch
+from lab.testbed.docker.orders import Load
 from lab.testbed.faults import Fault
 from loadgen import rundir
 from loadgen.sample import ROLE_HOST
@@ -145,7 +146,7 @@ class DockerSite:
         await self._started.wait()
         assert self._client is not None
         about = orders.RUN / rundir.RUN
-        command = ["python", "-m", "lab.inside", "wait", str(about), repr(fault.at)]
+        command = ["python", "-m", "lab.testbed.docker.inside", "wait", str(about), repr(fault.at)]
         at = float(await in_thread(partial(self._client.ask, command), abandon=True))
         began = time.monotonic()
         await in_thread(partial(self._act, fault, self.running[fault.server]))

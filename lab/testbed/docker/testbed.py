@@ -24,13 +24,13 @@ from typing import Final
 import msgspec
 import trio
 
-from lab.inside import orders
-from lab.inside.orders import Seen, Serve
-from lab.inside.server import PORT
 from lab.testbed.base import ROLES, SERVER, SitePlan, TestbedError, Tuned
+from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
 from lab.testbed.docker.errors import EngineError
+from lab.testbed.docker.inside.server import PORT
+from lab.testbed.docker.orders import Seen, Serve
 from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
 from lab.testbed.host.journal import boot_id
 from lab.testbed.host.settings import host_wide

@@ -13,13 +13,13 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lab.inside.orders import Seen
 from lab.sysctl import refusals
 from lab.sysctl.judge import MISSING, File, judge, left_out
 from lab.sysctl.names import to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Tuning, TuningError, where
 from lab.sysctl.values import same_value
+from lab.testbed.docker.orders import Seen
 
 _RIGHTS = ("permission denied", "read-only file system", "operation not permitted")
 

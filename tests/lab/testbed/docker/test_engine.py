@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from lab.inside import orders
 from lab.testbed.base import TestbedError
+from lab.testbed.docker import orders
 from lab.testbed.docker.engine import Engine
 from lab.testbed.docker.errors import NoEngineError, endpoint
 
@@ -144,7 +144,7 @@ def test_an_image_that_does_not_do_says_how_to_build_it(
 
 
 def test_the_right_image_does(where: Path) -> None:
-    answer = {"Id": "x", "Config": {"Labels": {"churnlab.image": "1"}}}
+    answer = {"Id": "x", "Config": {"Labels": {"churnlab.image": orders.VERSION}}}
     with engine(where, {"/images/churnlab/json": (200, answer)}), closing(Engine()) as found:
         found.check_image()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.inside.orders import Seen
 from lab.sysctl.tuning import Tuning, parse
 from lab.testbed.docker import tuning as docker_tuning
+from lab.testbed.docker.orders import Seen
 
 MAX = "net.netfilter.nf_conntrack_max"
 INSIDE = {

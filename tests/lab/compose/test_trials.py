@@ -10,12 +10,13 @@ import msgspec
 import pytest
 
 from lab.analysis.store import load
-from lab.inside import addresses, server, trials
-from lab.inside.settings import Settings
-from lab.inside.trials import Client
-from lab.inside.turns import Turns
+from lab.compose import trials
+from lab.compose.settings import Settings
+from lab.compose.trials import Client
+from lab.compose.turns import Turns
+from lab.testbed.docker.inside import addresses, server
 from loadgen.summary import Summary
-from tests.lab.inside.test_settings import DEFAULTS
+from tests.lab.compose.test_settings import DEFAULTS
 from tests.lab.synthetic import Plan, write_run
 
 BEFORE = {"net.ipv4.tcp_tw_reuse": "2"}

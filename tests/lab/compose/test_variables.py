@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.compose_env import VARIABLES, render
+from lab.compose.variables import VARIABLES, render
 from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.tunings import builtin_names, load
 

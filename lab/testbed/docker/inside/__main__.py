@@ -1,4 +1,4 @@
-"""Starts a role: `python -m lab.inside ROLE …`; see the package's description."""
+"""Starts a role: `python -m lab.testbed.docker.inside ROLE …`; see the package's description."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# Imported when called: `wait` starts beside a measurement, and has no use for a report's writers.
-_MODULES = {
-    **dict.fromkeys(("plan", "server", "client", "host", "report"), "trials"),
-    "memcached": "server",
-    **{name: name for name in ("look", "watch", "load", "wait")},
-}
+# Imported when called: `wait` starts beside a measurement, and needs none of the others.
+_MODULES = {"memcached": "server", **{name: name for name in ("look", "watch", "load", "wait")}}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a role and return its exit code.
 
     Raises:
-        ValueError: for a role that there is not, or arguments that are none of its own.
+        ValueError: for an unknown role, or arguments that it does not take.
         OSError: when the container lacks something.
     """
     name = arguments[0] if arguments else ""
     if name not in _MODULES:
         raise ValueError(f"no such role: {name or 'none given'}")
-    module = import_module(f"lab.inside.{_MODULES[name]}")
+    module = import_module(f"lab.testbed.docker.inside.{_MODULES[name]}")
     code = module.role(name, arguments[1:])
     return int(code)
 

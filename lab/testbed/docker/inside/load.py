@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from lab.inside import addresses, look
-from lab.inside.orders import Load
+from lab.testbed.docker.inside import addresses, look
+from lab.testbed.docker.orders import Load
 from loadgen.cli.execute import default_workers
 from loadgen.resolve import usable_cpus
 from loadgen.sample import ROLE_CLIENT

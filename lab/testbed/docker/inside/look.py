@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from lab.inside.orders import Seen, in_force
 from lab.sysctl.apply import namespace_keys
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import to_path
+from lab.testbed.docker.orders import Seen, in_force
 from lab.testbed.host.journal import boot_id
 
 _ROOT = Path("/proc/sys")

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lab.inside import watch
-from lab.inside.watch import Found
+from lab.testbed.docker.inside import watch
+from lab.testbed.docker.inside.watch import Found
 from loadgen import rundir, sample, stored
 from loadgen.sample import Sample
 from tests.lab.synthetic import Plan, write_run
@@ -94,7 +94,17 @@ def test_a_line_that_was_cut_off_costs_only_itself(run: Path, tmp_path: Path) ->
 
 def test_a_watcher_samples_its_own_namespace_until_it_is_told_to_end(tmp_path: Path) -> None:
     path = tmp_path / "server.jsonl"
-    command = [sys.executable, "-W", "error", "-m", "lab.inside", "watch", "server", str(path), "9"]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "lab.testbed.docker.inside",
+        "watch",
+        "server",
+        str(path),
+        "9",
+    ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watcher:
         while not path.exists() or path.read_bytes().count(b"\n") < 3:
             assert watcher.poll() is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.inside.turns import TurnError, Turns
+from lab.compose.turns import TurnError, Turns
 
 
 @pytest.fixture

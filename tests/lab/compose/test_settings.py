@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.compose_env import FREE, VARIABLES
-from lab.inside import settings
+from lab.compose import settings
+from lab.compose.variables import FREE, VARIABLES
 from lab.sysctl.tuning import parse
 
 COMPOSE = (Path(__file__).parents[3] / "compose.yaml").read_text()

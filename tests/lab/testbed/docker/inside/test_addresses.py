@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.inside import addresses
+from lab.testbed.docker.inside import addresses
 from lab.testbed.processes import enter, tool
 from loadgen.namespace import new_namespace, run_inside
 
@@ -121,7 +121,7 @@ def test_a_name_that_does_not_resolve_is_an_oserror() -> None:
 STEPS = """
 import json, os, sys
 from pathlib import Path
-from lab.inside import addresses
+from lab.testbed.docker.inside import addresses
 
 addresses.USER = "nobody"
 

@@ -22,13 +22,14 @@ from lab.analysis.store import EXPERIMENT
 from lab.cli.execute import show
 from lab.cli.outcome import exit_code
 from lab.cli.progress import trial_line
-from lab.compose_env import VARIABLES
-from lab.inside import addresses, server, settings, watch
-from lab.inside.look import read_back
-from lab.inside.orders import CONNTRACK_NOTE, VOLUME
-from lab.inside.settings import Settings
-from lab.inside.turns import ARMS, TurnError, Turns
+from lab.compose import settings
+from lab.compose.settings import Settings
+from lab.compose.turns import ARMS, TurnError, Turns
+from lab.compose.variables import VARIABLES
 from lab.testbed.base import ROLES
+from lab.testbed.docker.inside import addresses, server, watch
+from lab.testbed.docker.inside.look import read_back
+from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
 from lab.trials.experiment import MAX_REPETITIONS
 from loadgen import environment
 from loadgen.cli.execute import default_workers
@@ -362,10 +363,15 @@ def client(arm: str, variables: Mapping[str, str]) -> str:
     return Client(arm, current(), settings.asked(variables)).run()
 
 
-def role(name: str, arguments: Sequence[str]) -> int:
-    """`plan`, `server ARM`, `client ARM`, `host` or `report`, from compose.yaml's variables."""
+def role(words: Sequence[str]) -> int:
+    """Run `plan`, `server ARM`, `client ARM`, `host` or `report` as compose.yaml's variables say.
+
+    Raises:
+        ValueError: for other words, or a variable that cannot be.
+        OSError: when the container lacks something.
+    """
     variables = dict(os.environ)
-    match [name, *arguments]:
+    match words:
         case ["plan"]:
             found = plan(variables)
             print(
@@ -380,6 +386,8 @@ def role(name: str, arguments: Sequence[str]) -> int:
             watch_host()
         case ["report"]:
             return report()
+        case [("plan" | "server" | "client" | "host" | "report"), *_]:
+            raise ValueError(f"not an order: {' '.join(words)}")
         case _:
-            raise ValueError(f"not an order: {' '.join([name, *arguments])}")
+            raise ValueError(f"no such role: {' '.join(words[:1]) or 'none given'}")
     return 0

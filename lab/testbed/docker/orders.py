@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = "1"
+VERSION: Final = "2"
 """The Dockerfile's label `churnlab.image`."""
 LABEL: Final = "churnlab.image"
 VOLUME: Final = Path("/runs")

@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from lab.inside import look
-from lab.inside.orders import Serve, watched
 from lab.testbed.base import most_connections
+from lab.testbed.docker.inside import look
+from lab.testbed.docker.orders import Serve, watched
 from loadgen.sample import ROLE_SERVER
 
 PORT: Final = 11211
@@ -55,7 +55,15 @@ def serve(arguments: Sequence[str], watched: Path | None) -> int:
     if watched is None:
         os.execvp(arguments[0], list(arguments))  # noqa: S606 - no shell is wanted
     watcher = subprocess.Popen(
-        [sys.executable, "-m", "lab.inside", "watch", ROLE_SERVER, str(watched), *map(str, PORTS)]
+        [
+            sys.executable,
+            "-m",
+            "lab.testbed.docker.inside",
+            "watch",
+            ROLE_SERVER,
+            str(watched),
+            *map(str, PORTS),
+        ]
     )
     server = subprocess.Popen(list(arguments))
     for number in (signal.SIGTERM, signal.SIGINT):
