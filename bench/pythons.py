@@ -27,7 +27,7 @@ def version_of(python: str) -> str:
     Raises:
         TestbedError: when it does not.
     """
-    check = "import platform, loadgen.worker; print(platform.python_version())"
+    check = "import platform, loadgen.engine.worker; print(platform.python_version())"
     try:
         done = subprocess.run(
             [python, "-c", check], cwd=_ROOT, capture_output=True, text=True, check=False

@@ -37,7 +37,7 @@ def workers() -> list[int]:
     found = []
     for pid in descendants(os.getpid()):
         with suppress(OSError):
-            if b"loadgen.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"loadgen.engine.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
 

@@ -56,7 +56,7 @@ class _Worker:
         self.number = number
         # A session of its own keeps the terminal's Ctrl-C away from it.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "loadgen.worker"],
+            [sys.executable, "-m", "loadgen.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -10,8 +10,8 @@ from typing import Any
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheError
 
-from loadgen import protocol
 from loadgen.config import RunConfig
+from loadgen.engine import protocol
 from loadgen.namespace import NamespaceError, open_namespace, run_inside
 from loadgen.sample import ROLE_SERVER
 

@@ -17,7 +17,7 @@ from loadgen import summary as records
 from loadgen.cli.group import Exit, fail
 from loadgen.config import RunConfig, parse_mix
 from loadgen.coordinator import Coordinator, RunError
-from loadgen.library_client import unsupported
+from loadgen.engine.library_client import unsupported
 from loadgen.live import Live
 from loadgen.namespace import NamespaceError, open_namespace
 from loadgen.report import junit, page, text

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
+from loadgen.engine.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
+from loadgen.engine.protocol import Reply
 from loadgen.outcome import DESCRIPTIONS, Outcome, Phase, classify, errno_name
-from loadgen.protocol import Reply
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def workers_of(process: subprocess.Popen[str]) -> list[int]:
     for task in Path(f"/proc/{process.pid}/task").iterdir():
         with suppress(FileNotFoundError):
             found += map(int, (task / "children").read_text().split())
-    return [pid for pid in found if b"loadgen.worker" in _command_line(pid)]
+    return [pid for pid in found if b"loadgen.engine.worker" in _command_line(pid)]
 
 
 def _command_line(pid: int) -> bytes:
@@ -78,7 +78,7 @@ def _command_line(pid: int) -> bytes:
 
 def gone(pids: list[int]) -> bool:
     """Return whether none of these is a worker any more."""
-    return not any(b"loadgen.worker" in _command_line(pid) for pid in pids)
+    return not any(b"loadgen.engine.worker" in _command_line(pid) for pid in pids)
 
 
 def summary_in(directory: Path) -> Summary:

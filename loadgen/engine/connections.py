@@ -1,6 +1,6 @@
 """What is out of the ordinary in an attempt's life: errnos, EAGAIN, partial replies, deadlines.
 
-The engine's loop (`loadgen.engine`) handles the usual life of a connection itself, on local
+The engine's loop (`loadgen.engine.loop`) handles the usual life of a connection itself, on local
 variables; whatever else happens to one is handled here, where a call more or less costs nothing that
 matters. The two share their state as one object.
 """
@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import cycle, product
 
-from loadgen import protocol
-from loadgen.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
 from loadgen.config import RunConfig
+from loadgen.engine import protocol
+from loadgen.engine.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
+from loadgen.engine.protocol import Reply, Request
 from loadgen.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
 from loadgen.messages import TAGS, Totals
 from loadgen.outcome import Outcome, Phase, classify, errno_name
-from loadgen.protocol import Reply, Request
 
 IP_BIND_ADDRESS_NO_PORT = 24  # missing from `socket` in some Python versions
 IP_LOCAL_PORT_RANGE = 51

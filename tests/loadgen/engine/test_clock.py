@@ -14,11 +14,11 @@ import pytest
 import trio
 
 from loadgen.config import RunConfig
-from loadgen.connections import NON_BLOCKING_STREAM
-from loadgen.engine import Engine
+from loadgen.engine.connections import NON_BLOCKING_STREAM
+from loadgen.engine.loop import Engine
 from loadgen.latency import highest
 from tests.loadgen.builders import run_config
-from tests.loadgen.driving import Driven, drive
+from tests.loadgen.engine.driving import Driven, drive
 from tests.loadgen.hostile import Hostile, answering, silent
 
 

@@ -2,7 +2,7 @@
 
 What many web applications do, and what `loadgen`'s own loop imitates at ten times the rate: an
 attempt is `Client(address).get(key)` and `close()` in a thread. It takes the schedule, the deadlines
-and the accounting of `loadgen.engine`, so that both can be compared; what it cannot do is stated in
+and the accounting of `loadgen.engine.loop`, so that both can be compared; what it cannot do is stated in
 `unsupported`.
 """
 
@@ -28,8 +28,8 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from loadgen import protocol
 from loadgen.config import RunConfig
+from loadgen.engine import protocol
 from loadgen.latency import BUCKETS, bucket, sparse
 from loadgen.messages import LATENESS, TAGS, Totals
 from loadgen.outcome import Outcome, Phase, classify, errno_name
@@ -82,7 +82,7 @@ def _sockets(result: _Result, source: str, *, reset: bool) -> Any:
 
 
 class LibraryEngine:
-    """Runs one worker's arrivals with pymemcache; the same face as `loadgen.engine.Engine`."""
+    """Runs one worker's arrivals with pymemcache; the same face as `loadgen.engine.loop.Engine`."""
 
     def __init__(
         self,

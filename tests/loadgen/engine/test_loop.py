@@ -15,7 +15,7 @@ from loadgen.config import CloseMode, RunConfig
 from loadgen.namespace import new_namespace, run_inside
 from loadgen.seed import seed
 from tests.loadgen.builders import run_config
-from tests.loadgen.driving import drive
+from tests.loadgen.engine.driving import drive
 from tests.loadgen.hostile import Hostile, answering
 from tests.loadgen.memcached import Memcached
 from tests.loadgen.sampling.network import run

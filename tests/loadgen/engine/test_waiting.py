@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from loadgen import waiting
-from loadgen.waiting import Wait
+from loadgen.engine import waiting
+from loadgen.engine.waiting import Wait
 
 _WAYS: list[Callable[[select.epoll], Wait | None]] = [waiting._precisely, waiting._by_select]
 

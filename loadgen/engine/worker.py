@@ -1,6 +1,6 @@
 """A worker process: takes its assignment on standard input, runs an engine, reports on stdout.
 
-Started by the coordinator as `python -m loadgen.worker`, in a session of its own, so that Ctrl-C in
+Started by the coordinator as `python -m loadgen.engine.worker`, in a session of its own, so that Ctrl-C in
 the terminal reaches only the coordinator, which then asks the workers to stop. A worker whose
 coordinator is gone sees the end of its standard input and stops by itself.
 """
@@ -17,10 +17,10 @@ import trio
 
 from loadgen import messages
 from loadgen.config import RunConfig
-from loadgen.engine import Engine
-from loadgen.library_client import LibraryEngine
+from loadgen.engine.library_client import LibraryEngine
+from loadgen.engine.loop import Engine
+from loadgen.engine.waiting import sharpen_timers
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick, ToWorker
-from loadgen.waiting import sharpen_timers
 
 _SECOND = 1.0
 

@@ -15,7 +15,7 @@ it can to that:
   of what is done between two system calls. Everything unusual (an errno, EAGAIN, a partial reply, a
   second request, `quit`) is left to methods.
 - epoll's timeout counts whole milliseconds in Python, which at 20,000/s is twenty arrivals. Short
-  waits are therefore made by other means (`loadgen.waiting`). Long ones are trio's, and only while
+  waits are therefore made by other means (`loadgen.engine.waiting`). Long ones are trio's, and only while
   no attempt is under way: a reply that comes by way of trio is noticed 0.1 ms later.
 - Sleeping is the dearest thing there is: to fall asleep and be woken costs as much as a third of a
   connection. The loop sleeps only when there is nothing to do, and for `_GATHER` at least.
@@ -35,12 +35,12 @@ import socket
 
 import trio
 
-from loadgen.attempt import State
-from loadgen.connections import NON_BLOCKING_STREAM, Attempt, Connections
+from loadgen.engine.attempt import State
+from loadgen.engine.connections import NON_BLOCKING_STREAM, Attempt, Connections
+from loadgen.engine.waiting import Ready, waiting_on
 from loadgen.latency import BUCKET_OF, slow_bucket
 from loadgen.messages import LATENCIES, LATENESS
 from loadgen.outcome import Phase
-from loadgen.waiting import Ready, waiting_on
 
 _BATCH = 16
 """Arrivals started, and then replies served, at a time: no arrival waits for more than 16 replies

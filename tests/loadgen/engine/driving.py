@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from loadgen.config import RunConfig
-from loadgen.engine import Engine
+from loadgen.engine.loop import Engine
 from loadgen.messages import Totals
 
 PATIENCE = 20.0

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from loadgen.engine.protocol import Reply
 from loadgen.outcome import Outcome, Phase
-from loadgen.protocol import Reply
 
 
 class State(IntEnum):

@@ -16,7 +16,7 @@ from loadgen.namespace import new_namespace, run_inside
 from loadgen.outcome import Outcome
 from tests.loadgen import hostile
 from tests.loadgen.builders import run_config
-from tests.loadgen.driving import PATIENCE, Driven, drive
+from tests.loadgen.engine.driving import PATIENCE, Driven, drive
 from tests.loadgen.hostile import GARBAGE, REPLY, Behaviour, Deaf, Hostile, answering, in_parts
 from tests.loadgen.memcached import free_port
 

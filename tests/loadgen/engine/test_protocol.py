@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import protocol
-from loadgen.protocol import (
+from loadgen.engine import protocol
+from loadgen.engine.protocol import (
     Reply,
     Request,
     get_request,
