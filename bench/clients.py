@@ -29,7 +29,7 @@ from bench.figures import Run
 from bench.site import Ground, add_options, ground, run_of
 from lab.testbed.base import TestbedError
 from lab.testbed.processes import spawn
-from loadgen.namespace import run_inside
+from loadgen.sampling.namespace import run_inside
 
 WEB_PORT = 8080
 _PACKAGES = {"nginx": "nginx-light", "ab": "apache2-utils", "wrk": "wrk"}

@@ -14,7 +14,7 @@ import trio
 
 from lab.testbed.base import TestbedError
 from lab.testbed.userns import ensure_privileges
-from loadgen.namespace import NamespaceError
+from loadgen.sampling.namespace import NamespaceError
 
 Measure = Callable[[argparse.Namespace], Awaitable[None]]
 

@@ -21,7 +21,6 @@ from bench import command
 from bench.site import Ground, add_options, ground
 from bench.table import table
 from lab.testbed.base import TestbedError
-from loadgen.namespace import run_inside
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, encode_line
 from loadgen.sampling import (
     MachineReader,
@@ -31,6 +30,7 @@ from loadgen.sampling import (
     Reader,
     Sampler,
 )
+from loadgen.sampling.namespace import run_inside
 from loadgen.summary import Number
 
 INTERVAL = 0.1

@@ -26,8 +26,8 @@ from bench.figures import Late, Run
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsSite, NetnsTestbed
 from lab.testbed.processes import spawn
-from loadgen.namespace import run_inside
 from loadgen.rundir import read_run, read_summary
+from loadgen.sampling.namespace import run_inside
 from loadgen.summary import Summary
 
 _SYSCTLS = {

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from loadgen.namespace import open_namespace, run_inside
 from loadgen.sample import KERNEL_ROLES
+from loadgen.sampling.namespace import open_namespace, run_inside
 from loadgen.target import Network, Target, allowed, refusal
 
 RESERVED_DESCRIPTORS = 64

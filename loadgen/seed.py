@@ -12,8 +12,8 @@ from pymemcache.exceptions import MemcacheError
 
 from loadgen.config import RunConfig
 from loadgen.engine import protocol
-from loadgen.namespace import NamespaceError, open_namespace, run_inside
 from loadgen.sample import ROLE_SERVER
+from loadgen.sampling.namespace import NamespaceError, open_namespace, run_inside
 
 _TIMEOUT = 3.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

@@ -17,7 +17,7 @@ from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, TuningError
 from lab.sysctl.values import same_value
-from loadgen.namespace import new_namespace
+from loadgen.sampling.namespace import new_namespace
 
 _CONNTRACK = "net.netfilter.nf_conntrack_"
 

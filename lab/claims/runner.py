@@ -21,7 +21,7 @@ from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsSite, NetnsTestbed, addresses, pair
-from loadgen.namespace import NamespaceError
+from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.parse import ParseError
 
 

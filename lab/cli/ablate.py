@@ -76,7 +76,7 @@ def command(**chosen: Any) -> None:
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trials.experiment import ExperimentError
-    from loadgen.namespace import NamespaceError
+    from loadgen.sampling.namespace import NamespaceError
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     out = chosen["out"] or Path("reports", f"ablation-{stamp}")

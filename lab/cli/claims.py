@@ -43,7 +43,7 @@ def command(
     from lab.claims.results import choose
     from lab.cli.claims_run import execute
     from lab.testbed.base import TestbedError
-    from loadgen.namespace import NamespaceError
+    from loadgen.sampling.namespace import NamespaceError
 
     try:
         entries = choose(only)

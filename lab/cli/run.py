@@ -115,7 +115,7 @@ def command(**chosen: Any) -> None:
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trials.experiment import ExperimentError
-    from loadgen.namespace import NamespaceError
+    from loadgen.sampling.namespace import NamespaceError
 
     out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     try:

@@ -91,7 +91,7 @@ def command(**chosen: Any) -> None:
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trials.trial import TrialError
-    from loadgen.namespace import NamespaceError
+    from loadgen.sampling.namespace import NamespaceError
 
     validate = chosen["validate"] or chosen["only"] or chosen["only_list"]
     if validate and chosen["tunings"]:

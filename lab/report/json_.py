@@ -13,8 +13,8 @@ from lab.plan.records import PLAN_SCHEMA, Plan
 from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
 from loadgen.conclude import About
 from loadgen.sample import Sample
-from loadgen.snapshots import SCHEMA as SNAPSHOT_SCHEMA
-from loadgen.snapshots import Kept
+from loadgen.sampling.snapshots import SCHEMA as SNAPSHOT_SCHEMA
+from loadgen.sampling.snapshots import Kept
 from loadgen.summary import SCHEMA, Summary
 
 SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {

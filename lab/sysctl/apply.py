@@ -1,7 +1,7 @@
 """Puts a tuning in force in a network namespace, and reads back what holds.
 
 /proc/sys/net shows the namespace of the thread that opens a file, so everything here runs in a
-thread that has entered the arm's namespace (`loadgen.namespace.run_inside`). The order of work:
+thread that has entered the arm's namespace (`loadgen.sampling.namespace.run_inside`). The order of work:
 
 1. *Look.* Every line is judged without writing: does the key exist, here or on the host only; is it
    the host's; is it writable? A line whose value is in force already holds, whoever owns the key.
@@ -33,7 +33,7 @@ from lab.sysctl.names import to_key, to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
 from lab.sysctl.values import same_value
-from loadgen.namespace import own_namespace, run_inside
+from loadgen.sampling.namespace import own_namespace, run_inside
 
 _ROOT: Final = Path("/proc/sys")
 _RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -61,7 +61,7 @@ def read_sysctls(namespace: int, keys: Iterable[str]) -> dict[str, str]:
     """Return the values of dotted keys in a namespace; keys that cannot be read are left out.
 
     Args:
-        namespace: a descriptor, as `loadgen.namespace` gives them.
+        namespace: a descriptor, as `loadgen.sampling.namespace` gives them.
         keys: dotted.
 
     Raises:
@@ -93,7 +93,7 @@ def apply(tuning: Tuning, namespace: int, *, arm: str, role: str, lenient: bool 
 
     Args:
         tuning: what to set.
-        namespace: a descriptor, as `loadgen.namespace` gives them. After an error the namespace
+        namespace: a descriptor, as `loadgen.sampling.namespace` gives them. After an error the namespace
             may hold part of the tuning; it is not fit for a trial and is to be closed.
         arm: `before` or `after`, for messages.
         role: `client` or `server`, for messages.

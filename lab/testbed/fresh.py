@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from lab.sysctl.apply import own_sysctls, read_sysctls
 from lab.testbed.base import TestbedError
 from lab.testbed.userns import ensure_privileges, has_privileges
-from loadgen.namespace import NamespaceError, new_namespace
+from loadgen.sampling.namespace import NamespaceError, new_namespace
 
 NO_NAMESPACE = (
     "no fresh namespace may be made here, so what the tuning does not set was taken from this host "

@@ -18,8 +18,8 @@ import trio
 from lab.sysctl.apply import apply, read_sysctls
 from lab.sysctl.tuning import TuningError, parse
 from lab.testbed.processes import enter, tool
-from loadgen.namespace import run_inside
 from loadgen.sampling import NamespaceReader
+from loadgen.sampling.namespace import run_inside
 
 Role = Literal["client", "server"]
 

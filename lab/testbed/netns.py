@@ -38,8 +38,8 @@ from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.testbed.base import CLIENT, ROLES, SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from lab.testbed.processes import Child, enter, spawn, tool
-from loadgen.namespace import NamespaceError, new_namespace, run_inside
 from loadgen.rundir import read_run
+from loadgen.sampling.namespace import NamespaceError, new_namespace, run_inside
 
 PORT: Final = 11211
 BACKLOG: Final = 4096

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.testbed.base import TestbedError
-from loadgen.namespace import NamespaceError, new_namespace
+from loadgen.sampling.namespace import NamespaceError, new_namespace
 
 CLONE_NEWUSER = 0x10000000
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21

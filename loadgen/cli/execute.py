@@ -19,7 +19,6 @@ from loadgen.config import RunConfig, parse_mix
 from loadgen.coordinator import Coordinator, RunError
 from loadgen.engine.library_client import unsupported
 from loadgen.live import Live
-from loadgen.namespace import NamespaceError, open_namespace
 from loadgen.report import junit, page, text
 from loadgen.resolve import (
     addresses_of,
@@ -29,6 +28,7 @@ from loadgen.resolve import (
     usable_cpus,
 )
 from loadgen.rundir import RunDirectory
+from loadgen.sampling.namespace import NamespaceError, open_namespace
 from loadgen.summary import Summary
 from loadgen.target import is_loopback, parse_target
 from loadgen.thresholds import parse_threshold

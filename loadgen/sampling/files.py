@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from loadgen.namespace import run_inside
+from loadgen.sampling.namespace import run_inside
 
 _T = TypeVar("_T")
 _SIZE = 1 << 16

@@ -23,8 +23,8 @@ from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheError
 
 from loadgen.metrics import MEMCACHED
-from loadgen.namespace import NamespaceError
 from loadgen.sampling.files import within
+from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.pace import Backoff, Pace
 from loadgen.sampling.sock_diag import Endpoint
 from loadgen.summary import Number

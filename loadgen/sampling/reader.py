@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from loadgen.metrics import LISTENER
-from loadgen.namespace import NamespaceError
 from loadgen.sampling import parse
 from loadgen.sampling.files import KeptFile, within
+from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.ports import DEFAULT_SHARE, PortRange, PortReader
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Listener
 from loadgen.sampling.sources import SLOW_EVERY, Source, Tier, sources
@@ -62,7 +62,7 @@ class NamespaceReader:
         """Open files and netlink sockets inside `namespace`, and take a first reading.
 
         Args:
-            namespace: a descriptor from `loadgen.namespace`; None for one's own. It must stay open
+            namespace: a descriptor from `loadgen.sampling.namespace`; None for one's own. It must stay open
                 as long as the reader: `snapshot` and files that appear later need it.
             targets: addresses (not names) and ports of the servers. Ports in use are counted
                 toward these only, and the listeners on these ports are watched; empty for all.

@@ -21,8 +21,8 @@ from typing import Self
 
 from lab.testbed.processes import Child, enter, spawn, tool
 from loadgen import rundir
-from loadgen.namespace import new_namespace, run_inside
 from loadgen.sample import ROLE_GENERATOR, Sample
+from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.summary import Summary
 
 CLIENT, SERVER = "198.18.0.1", "198.19.0.1"

@@ -18,7 +18,7 @@ from loadgen.config import RunConfig
 from loadgen.latency import bucket, describe
 from loadgen.rundir import Interval, RunDirectory, totals
 from loadgen.sample import Sample, ranges
-from loadgen.snapshots import Kept, State
+from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (
     Cause,
     Evidence,

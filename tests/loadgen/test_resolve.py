@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.namespace import new_namespace, run_inside
 from loadgen.resolve import addresses_of, check_sources, parse_namespaces
+from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.target import Target
 from tests.loadgen.sampling.network import run
 

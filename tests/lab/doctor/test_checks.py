@@ -15,7 +15,7 @@ from lab.doctor.probe import Probed, tracked, tracks
 from lab.doctor.records import Check, Diagnosis
 from lab.testbed.host import journal
 from lab.testbed.host.journal import Change, Journal, Place, boot_id
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 
 FINE = Probed(
     namespaces="",

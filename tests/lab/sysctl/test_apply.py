@@ -13,7 +13,7 @@ from lab.sysctl.apply import Applied, _Attempt, apply, read_sysctls
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.tunings import builtin_names, load
-from loadgen.namespace import new_namespace, own_namespace
+from loadgen.sampling.namespace import new_namespace, own_namespace
 
 _T = TypeVar("_T")
 BUCKETS = "net.netfilter.nf_conntrack_buckets"

@@ -13,7 +13,7 @@ from lab.sysctl.catalogue import CATALOGUE, INHERITED, Sysctl
 from lab.sysctl.names import obsolete, to_path
 from lab.sysctl.tuning import canonical_key
 from lab.sysctl.values import integers
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 
 RELEASE = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 PROBED = (6, 18)

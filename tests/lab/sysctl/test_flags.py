@@ -11,7 +11,7 @@ from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import departures, flags
 from lab.sysctl.tuning import parse
 from lab.tunings import load
-from loadgen.namespace import new_namespace
+from loadgen.sampling.namespace import new_namespace
 
 MODERN = {
     "net.ipv4.tcp_tw_reuse": "2",

@@ -14,7 +14,7 @@ import pytest
 from lab.sysctl.apply import apply, read_sysctls
 from lab.sysctl.names import device_of, elsewhere, is_rooted, obsolete
 from lab.sysctl.tuning import TuningError, parse
-from loadgen.namespace import new_namespace
+from loadgen.sampling.namespace import new_namespace
 
 CLUSTER = """
 net.ipv4.ip_forward = 1

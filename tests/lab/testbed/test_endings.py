@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab.testbed.processes import enter, tool
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 
 pytestmark = pytest.mark.kernel
 

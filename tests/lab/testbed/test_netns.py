@@ -18,7 +18,7 @@ from lab.testbed import netns
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsSite, NetnsTestbed
 from lab.testbed.processes import enter, spawn, tool
-from loadgen.namespace import new_namespace, own_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, own_namespace, run_inside
 
 pytestmark = pytest.mark.kernel
 

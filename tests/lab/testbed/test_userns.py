@@ -91,7 +91,7 @@ assert not ensure_privileges()
 import trio
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
-from loadgen.namespace import run_inside
+from loadgen.sampling.namespace import run_inside
 
 def prepare(client, server):
     sysctl = Path("/proc/sys/net/ipv4/tcp_tw_reuse")

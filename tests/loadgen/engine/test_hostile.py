@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from loadgen.config import RunConfig
 from loadgen.latency import highest, lowest
-from loadgen.namespace import new_namespace, run_inside
 from loadgen.outcome import Outcome
+from loadgen.sampling.namespace import new_namespace, run_inside
 from tests.loadgen import hostile
 from tests.loadgen.builders import run_config
 from tests.loadgen.engine.driving import PATIENCE, Driven, drive

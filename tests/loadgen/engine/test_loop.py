@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from loadgen.config import CloseMode, RunConfig
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.seed import seed
 from tests.loadgen.builders import run_config
 from tests.loadgen.engine.driving import drive

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 
 CLIENT, SECOND_CLIENT, SERVER = "198.18.79.1", "198.18.79.3", "198.18.79.2"
 

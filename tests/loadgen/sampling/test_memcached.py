@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 
 from loadgen.metrics import MEMCACHED
-from loadgen.namespace import run_inside
 from loadgen.sampling import MemcachedReader, NamespaceReader
 from loadgen.sampling.memcached import select, total
+from loadgen.sampling.namespace import run_inside
 from tests.loadgen.memcached import Memcached, free_port
 from tests.loadgen.sampling.network import Pair
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from loadgen.metrics import CATALOGUE
-from loadgen.namespace import run_inside
 from loadgen.sampling import NamespaceReader, PortReader, sysctls_in_force
 from loadgen.sampling.files import KeptFile
+from loadgen.sampling.namespace import run_inside
 from tests.loadgen.sampling.network import CLIENT, SERVER, Pair, run
 
 pytestmark = pytest.mark.kernel

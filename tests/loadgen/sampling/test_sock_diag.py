@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.namespace import run_inside
 from loadgen.sampling import sock_diag
+from loadgen.sampling.namespace import run_inside
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Listener, Pool
 from tests.loadgen.sampling.network import CLIENT, SECOND_CLIENT, SERVER, Pair
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from lab.testbed.docker.inside import addresses
 from lab.testbed.processes import enter, tool
-from loadgen.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import new_namespace, run_inside
 
 
 @pytest.mark.parametrize(

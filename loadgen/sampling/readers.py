@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Self
 
 from loadgen.config import RunConfig
-from loadgen.namespace import open_namespace
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER, Sample
 from loadgen.sampling import (
     MachineReader,
@@ -19,7 +18,8 @@ from loadgen.sampling import (
     Sampler,
     sysctls_in_force,
 )
-from loadgen.snapshots import Place, State
+from loadgen.sampling.namespace import open_namespace
+from loadgen.sampling.snapshots import Place, State
 
 _HOST_STRIDE = 10
 """The machine's figures are wanted once a second at the default interval, not ten times."""
