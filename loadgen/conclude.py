@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
-from loadgen import diagnosis, honesty, latency, limit, sample, thresholds
+from loadgen import diagnosis, latency, sample, thresholds
 from loadgen.accounting import totals_of
 from loadgen.config import RunConfig
+from loadgen.diagnosis import honesty, limit
+from loadgen.diagnosis.port_use import PortUse
 from loadgen.latency import Counts
 from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
-from loadgen.port_use import PortUse
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
 from loadgen.summary import Cause, Generator, Rate, SnapshotNote, Summary, Validity, Verdict
 from loadgen.summary import Warning as Notice

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from loadgen.accounting import PREFIX
 from loadgen.config import RunConfig
-from loadgen.honesty import Attribution
+from loadgen.diagnosis.honesty import Attribution
 from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, Sample

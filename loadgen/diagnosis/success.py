@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen.diagnosis.observation import Observation
-from loadgen.port_use import PortUse
+from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
 from loadgen.summary import Evidence, Explanation
 

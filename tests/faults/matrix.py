@@ -246,7 +246,7 @@ run's own clock in every namespace it was told of (`--netns`).
   drops its own packets on the way out also sees its retransmissions fail (TCPRetransFail), and a RST
   that the client got and the server's kernel did not send (OutRsts) was a firewall's.
 - **A dropped arrival** is the port search's only if connect() burned CPU and ports were scarce;
-  otherwise it is the generator's own and the run is `generator_limited` (`loadgen/honesty.py`).
+  otherwise it is the generator's own and the run is `generator_limited` (`loadgen/diagnosis/honesty.py`).
 - **Server not watched.** Without `--netns` the server's counters are not there. What needs them is
   left unexplained, and says so.
 """

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadgen.honesty import SATURATED_CPU, Attribution, Interval, machine_use
+from loadgen.diagnosis.honesty import SATURATED_CPU, Attribution, Interval, machine_use
 from loadgen.messages import Totals
 from loadgen.sample import Sample
 

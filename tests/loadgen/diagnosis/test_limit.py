@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadgen.honesty import Attribution, Interval
-from loadgen.limit import describe
+from loadgen.diagnosis.honesty import Attribution, Interval
+from loadgen.diagnosis.limit import describe
 from loadgen.messages import Totals
 from loadgen.sample import Sample
-from tests.loadgen.test_honesty import interval
+from tests.loadgen.diagnosis.test_honesty import interval
 
 _NO_DROPS = Attribution(
     port_search=0,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.honesty import (
+from loadgen.diagnosis.honesty import (
     SEARCH_CPU,
     SLOW_AT_LEAST,
     SLOW_FACTOR,
@@ -19,7 +19,7 @@ from loadgen.honesty import (
     intervals,
     saturation,
 )
-from loadgen.port_use import PortUse
+from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import Sample
 from tests.loadgen.builders import generator_sample, run_config
 

@@ -35,7 +35,7 @@ from statistics import median
 import msgspec
 
 from loadgen.accounting import PREFIX
-from loadgen.port_use import PortUse
+from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import Sample
 
 SLOW_FACTOR = 4.0
