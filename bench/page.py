@@ -17,7 +17,7 @@ from lab.analysis.store import load
 from lab.report import compare_stored
 from lab.report.html import render
 from loadgen.metrics import CATALOGUE
-from loadgen.rundir import SAMPLES
+from loadgen.run.rundir import SAMPLES
 from loadgen.sample import Sample, decode_lines, encode_line
 from tests.lab.synthetic import Plan, write_experiment
 

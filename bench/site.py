@@ -26,7 +26,7 @@ from bench.figures import Late, Run
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsSite, NetnsTestbed
 from lab.testbed.processes import spawn
-from loadgen.rundir import read_run, read_summary
+from loadgen.run.rundir import read_run, read_summary
 from loadgen.sampling.namespace import run_inside
 from loadgen.summary import Summary
 

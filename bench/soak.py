@@ -16,7 +16,7 @@ from bench.figures import Run, spread
 from bench.site import add_options, ground
 from bench.table import table
 from loadgen.accounting import totals_of
-from loadgen.rundir import read_samples
+from loadgen.run.rundir import read_samples
 from loadgen.sample import ROLE_GENERATOR, Sample
 
 SETTLED = 10.0

@@ -24,7 +24,7 @@ from bench.table import table
 from lab.analysis.records import Experiment
 from lab.analysis.store import EXPERIMENT
 from lab.testbed.base import TestbedError
-from loadgen.rundir import SUMMARY, read_summary
+from loadgen.run.rundir import SUMMARY, read_summary
 
 GOAL = 0.150
 _COMMANDS = ("loadgen --version", "loadgen --help", "lab --version", "lab --help")

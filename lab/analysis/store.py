@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.analysis.records import Arm, Experiment, Trial
-from loadgen import rundir
-from loadgen import stored as stored_runs
+from loadgen.run import rundir
+from loadgen.run import stored as stored_runs
 from loadgen.sample import Sample
 from loadgen.summary import Summary
 

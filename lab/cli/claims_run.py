@@ -25,7 +25,7 @@ from lab.claims.runner import run
 from lab.testbed.netns import pair
 from lab.testbed.userns import ensure_privileges
 from loadgen.cli.group import Exit
-from loadgen.environment import describe
+from loadgen.run.environment import describe
 
 JSON, MARKDOWN = "claims.json", "claims.md"
 

@@ -31,10 +31,10 @@ from lab.testbed.docker.inside import addresses, server, watch
 from lab.testbed.docker.inside.look import read_back
 from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
 from lab.trials.experiment import MAX_REPETITIONS
-from loadgen import environment
 from loadgen.cli.execute import default_workers
-from loadgen.resolve import usable_cpus
-from loadgen.rundir import read_summary
+from loadgen.run import environment
+from loadgen.run.resolve import usable_cpus
+from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
 REPORTS: Final = Path("/reports")

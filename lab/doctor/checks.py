@@ -17,7 +17,7 @@ from lab.testbed.base import TestbedError, most_connections
 from lab.testbed.host import journal
 from lab.testbed.host.journal import JournalError
 from lab.testbed.processes import tool
-from loadgen.resolve import usable_cpus
+from loadgen.run.resolve import usable_cpus
 
 _PROBE_WITHIN: Final = 60
 _FEW_DESCRIPTORS: Final = 10_000

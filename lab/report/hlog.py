@@ -9,8 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from lab.analysis.store import Stored, StoredTrial
-from loadgen import rundir
 from loadgen.messages import LATENCIES
+from loadgen.run import rundir
 
 
 def render(stored: Stored) -> dict[str, str]:

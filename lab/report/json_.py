@@ -11,7 +11,7 @@ from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Compariso
 from lab.claims.records import CLAIMS_SCHEMA, Claims
 from lab.plan.records import PLAN_SCHEMA, Plan
 from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
-from loadgen.conclude import About
+from loadgen.run.conclude import About
 from loadgen.sample import Sample
 from loadgen.sampling.snapshots import SCHEMA as SNAPSHOT_SCHEMA
 from loadgen.sampling.snapshots import Kept

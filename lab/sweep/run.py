@@ -22,8 +22,8 @@ from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.trials.trial import Observed, observe
-from loadgen import environment
 from loadgen.config import CloseMode
+from loadgen.run import environment
 from loadgen.summary import Summary, encode
 
 SWEEP: str = "sweep.json"

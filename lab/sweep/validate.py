@@ -16,7 +16,7 @@ from lab.testbed.ground import Ground, UntestableError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracking import enable, fill
 from lab.trials.trial import observe
-from loadgen import environment
+from loadgen.run import environment
 
 VALIDATION: str = "validation.json"
 _UNITS = {"connections": "1", "rate": "/s", "time": "s", "sockets": "1"}

@@ -38,7 +38,7 @@ from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.testbed.base import CLIENT, ROLES, SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from lab.testbed.processes import Child, enter, spawn, tool
-from loadgen.rundir import read_run
+from loadgen.run.rundir import read_run
 from loadgen.sampling.namespace import NamespaceError, new_namespace, run_inside
 
 PORT: Final = 11211

@@ -27,8 +27,8 @@ from lab.analysis.store import EXPERIMENT
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
 from lab.testbed.faults import Fault
-from loadgen import environment
-from loadgen.rundir import read_summary
+from loadgen.run import environment
+from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
 BEFORE = "before"

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Tuned
 from lab.testbed.netns import NetnsTestbed, Prepare
-from loadgen.rundir import read_summary
+from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
 

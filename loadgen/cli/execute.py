@@ -12,22 +12,22 @@ from typing import Any
 import click
 import trio
 
-from loadgen import stored
 from loadgen import summary as records
 from loadgen.cli.group import Exit, fail
 from loadgen.config import RunConfig, parse_mix
-from loadgen.coordinator import Coordinator, RunError
 from loadgen.engine.library_client import unsupported
-from loadgen.live import Live
 from loadgen.report import junit, page, text
-from loadgen.resolve import (
+from loadgen.run import stored
+from loadgen.run.coordinator import Coordinator, RunError
+from loadgen.run.live import Live
+from loadgen.run.resolve import (
     addresses_of,
     check_sources,
     descriptors_per_worker,
     parse_namespaces,
     usable_cpus,
 )
-from loadgen.rundir import RunDirectory
+from loadgen.run.rundir import RunDirectory
 from loadgen.sampling.namespace import NamespaceError, open_namespace
 from loadgen.summary import Summary
 from loadgen.target import is_loopback, parse_target

@@ -33,9 +33,10 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
     Counts and histograms are added; percentiles are taken afterwards. A missing shard makes the
     result partial (exit 3); nothing is scaled up to make up for it.
     """
-    from loadgen import stored, summary
+    from loadgen import summary
     from loadgen.cli.execute import exit_code
     from loadgen.report import text
+    from loadgen.run import stored
 
     try:
         merged = stored.merge([stored.read(path) for path in directory])

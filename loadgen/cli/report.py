@@ -43,10 +43,11 @@ def command(
     Works on a run that was killed or whose files were cut off, too: the summary then covers what
     was recorded, and says what is missing.
     """
-    from loadgen import rundir, stored, summary
+    from loadgen import summary
     from loadgen.cli.execute import exit_code
     from loadgen.report import junit as junit_xml
     from loadgen.report import page, table, text
+    from loadgen.run import rundir, stored
 
     if json_file == csv_file == "-":
         fail("--json - and --csv - both want stdout; give one of them a file")

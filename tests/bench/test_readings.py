@@ -10,9 +10,9 @@ from bench import clients, floor, highest_rate, open_loop, quiet, soak
 from bench.figures import Late, Run
 from bench.resident import Reading
 from loadgen.accounting import values_of
-from loadgen.conclude import conclude
 from loadgen.latency import bucket
 from loadgen.messages import Totals
+from loadgen.run.conclude import conclude
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 from tests.loadgen.builders import about, run_config

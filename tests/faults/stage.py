@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from lab.testbed.processes import Child, enter, spawn, tool
-from loadgen import rundir
+from loadgen.run import rundir
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.summary import Summary

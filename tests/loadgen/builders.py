@@ -6,10 +6,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from loadgen.conclude import About, Ended
 from loadgen.config import RunConfig
 from loadgen.messages import Totals
 from loadgen.outcome import Outcome
+from loadgen.run.conclude import About, Ended
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Number
 

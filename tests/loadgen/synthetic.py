@@ -13,10 +13,10 @@ from typing import Any
 
 import msgspec
 
-from loadgen.conclude import About, Ended
 from loadgen.config import RunConfig
 from loadgen.latency import bucket, describe
-from loadgen.rundir import Interval, RunDirectory, totals
+from loadgen.run.conclude import About, Ended
+from loadgen.run.rundir import Interval, RunDirectory, totals
 from loadgen.sample import Sample, ranges
 from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (

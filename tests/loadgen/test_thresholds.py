@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.conclude import Ended, conclude
 from loadgen.messages import Totals
 from loadgen.outcome import Outcome
+from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Summary
 from loadgen.thresholds import ThresholdError, judge, parse_threshold

@@ -22,7 +22,7 @@ from lab.testbed.docker.engine import Container, Engine, Network, Spec
 from lab.testbed.docker.inside import watch
 from lab.testbed.docker.orders import Load
 from lab.testbed.faults import Fault
-from loadgen import rundir
+from loadgen.run import rundir
 from loadgen.sample import ROLE_HOST
 
 STOP_GRACE: Final = 15.0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from loadgen.report.page import run
 from loadgen.report.page.run import PAGE
-from loadgen.stored import Salvaged
+from loadgen.run.stored import Salvaged
 
 __all__ = ["PAGE", "write"]
 

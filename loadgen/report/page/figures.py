@@ -10,7 +10,7 @@ import msgspec
 
 from loadgen.report.numbers import quantity, seconds
 from loadgen.report.page.series import POINTS, Tracks, Values
-from loadgen.rundir import Interval
+from loadgen.run.rundir import Interval
 from loadgen.summary import Summary
 
 Axis = Literal["time", "percentile"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from loadgen import rundir
 from loadgen.report import numbers, rows
 from loadgen.report.headline import headline
 from loadgen.report.page import frame
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import Course
 from loadgen.report.page.series import tracks
-from loadgen.stored import Salvaged
+from loadgen.run import rundir
+from loadgen.run.stored import Salvaged
 from loadgen.summary import Latency, Summary
 from loadgen.units import format_duration
 

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from loadgen.latency import Counts, merged, quantile
-from loadgen.rundir import Interval
+from loadgen.run.rundir import Interval
 from loadgen.sample import ROLE_GENERATOR, Sample
 
 POINTS: Final = 120

@@ -20,7 +20,7 @@ from loadgen.report import page
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import table
 from loadgen.report.page.marks import END
-from loadgen.stored import salvage
+from loadgen.run.stored import salvage
 from tests.browser import accessibility, inked
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment
 

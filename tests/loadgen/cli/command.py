@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from loadgen import rundir
+from loadgen.run import rundir
 from loadgen.sample import ROLE_GENERATOR
 from loadgen.summary import Summary
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from loadgen.cli.execute import exit_code
-from loadgen.conclude import Ended, conclude
+from loadgen.run.conclude import Ended, conclude
 from tests.loadgen.builders import about, generator_sample, run_config
 
 _FINE = "failed: rate == 0"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen import rundir, summary
+from loadgen import summary
+from loadgen.run import rundir
 from loadgen.sample import ROLE_GENERATOR
 from tests.loadgen.cli.command import (
     PATIENCE,

@@ -11,8 +11,8 @@ import junitparser
 import pytest
 from click.testing import CliRunner, Result
 
-from loadgen import rundir
 from loadgen.cli.report import command
+from loadgen.run import rundir
 from tests.loadgen.synthetic import Plan, write_run
 
 

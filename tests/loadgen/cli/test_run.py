@@ -8,7 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from loadgen import rundir, summary
+from loadgen import summary
+from loadgen.run import rundir
 from tests.loadgen.cli.command import PATIENCE, codes, loadgen, start, summary_in
 from tests.loadgen.hostile import Hostile, answering, silent
 from tests.loadgen.memcached import Memcached, free_port

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from loadgen.conclude import Ended, conclude
+from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Number, Summary
 from tests.loadgen.builders import about, generator_sample, run_config

@@ -12,8 +12,8 @@ import pytest
 import trio
 
 from loadgen.config import CloseMode, RunConfig
+from loadgen.run.seed import seed
 from loadgen.sampling.namespace import new_namespace, run_inside
-from loadgen.seed import seed
 from tests.loadgen.builders import run_config
 from tests.loadgen.engine.driving import drive
 from tests.loadgen.hostile import Hostile, answering

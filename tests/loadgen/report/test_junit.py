@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from loadgen.conclude import Ended, conclude
 from loadgen.report.junit import render
+from loadgen.run.conclude import Ended, conclude
 from tests.loadgen.builders import about, generator_sample, run_config
 
 

@@ -4,8 +4,8 @@ import csv
 import io
 from pathlib import Path
 
-from loadgen import rundir
 from loadgen.report import table
+from loadgen.run import rundir
 from loadgen.sample import Sample
 from tests.loadgen.synthetic import Plan, write_run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.conclude import Ended, conclude
 from loadgen.report.text import render
+from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample
 from tests.loadgen.builders import about, generator_sample, run_config
 

@@ -20,7 +20,8 @@ from typing import Final
 
 import msgspec
 
-from loadgen import rundir, sample, stored
+from loadgen import sample
+from loadgen.run import rundir, stored
 from loadgen.sample import Sample
 from loadgen.sampling import NamespaceReader, sysctls_in_force
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadgen.conclude import Ended, conclude
 from loadgen.report.page.charts import plates
 from loadgen.report.page.figures import Course, Figure, middle
 from loadgen.report.page.series import tracks
+from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Number, Summary
 from tests.loadgen.builders import about, generator_sample, run_config

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from loadgen.conclude import Ended, conclude
 from loadgen.report.page.figures import Course
 from loadgen.report.page.marks import END, markers
+from loadgen.run.conclude import Ended, conclude
 from tests.loadgen.builders import about, generator_sample, run_config
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from loadgen import rundir
 from loadgen.report import page
 from loadgen.report.headline import headline
-from loadgen.stored import salvage
+from loadgen.run import rundir
+from loadgen.run.stored import salvage
 from tests.browser import accessibility, inked
 from tests.loadgen.synthetic import HOSTILE, Plan, write_run
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loadgen.latency import bucket, merged, quantile
 from loadgen.report.page import figures, series
 from loadgen.report.page.series import Track
-from loadgen.rundir import Interval
+from loadgen.run.rundir import Interval
 from loadgen.sample import Sample
 
 

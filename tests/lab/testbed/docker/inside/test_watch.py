@@ -13,7 +13,8 @@ import pytest
 
 from lab.testbed.docker.inside import watch
 from lab.testbed.docker.inside.watch import Found
-from loadgen import rundir, sample, stored
+from loadgen import sample
+from loadgen.run import rundir, stored
 from loadgen.sample import Sample
 from tests.lab.synthetic import Plan, write_run
 

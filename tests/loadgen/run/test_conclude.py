@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from loadgen import summary as records
 from loadgen.accounting import add, values_of
-from loadgen.conclude import About, Ended, conclude
 from loadgen.messages import Totals
+from loadgen.run.conclude import About, Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Summary
 from tests.loadgen.builders import about, generator_sample, run_config, totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.live import block, second_rates
+from loadgen.run.live import block, second_rates
 from tests.loadgen.builders import generator_sample
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loadgen import rundir
 from loadgen.report import junit, page, table, text
-from loadgen.stored import StoredError, damage, read, salvage
+from loadgen.run import rundir
+from loadgen.run.stored import StoredError, damage, read, salvage
 from tests.loadgen.synthetic import Plan, write_run
 
 FILES = (rundir.RUN, rundir.SAMPLES, rundir.HISTOGRAMS, rundir.SUMMARY)

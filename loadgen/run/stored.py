@@ -13,12 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from loadgen import accounting, latency, rundir
-from loadgen.conclude import About, Ended, conclude
+from loadgen import accounting, latency
 from loadgen.config import RunConfig
 from loadgen.latency import Counts
 from loadgen.messages import Totals
-from loadgen.rundir import Interval
+from loadgen.run import rundir
+from loadgen.run.conclude import About, Ended, conclude
+from loadgen.run.rundir import Interval
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadgen.resolve import addresses_of, check_sources, parse_namespaces
+from loadgen.run.resolve import addresses_of, check_sources, parse_namespaces
 from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.target import Target
 from tests.loadgen.sampling.network import run

@@ -23,18 +23,19 @@ from functools import partial
 import msgspec
 import trio
 
-from loadgen import __version__, environment, latency, messages, sample, thresholds
+from loadgen import __version__, latency, messages, sample, thresholds
 from loadgen.accounting import TickMerger
-from loadgen.conclude import About, Ended, conclude
 from loadgen.config import RunConfig
 from loadgen.latency import Counts
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick
-from loadgen.rundir import Interval, RunDirectory
+from loadgen.run import environment
+from loadgen.run.conclude import About, Ended, conclude
+from loadgen.run.rundir import Interval, RunDirectory
+from loadgen.run.seed import seed
 from loadgen.sample import Sample
 from loadgen.sampling import snapshots
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.readers import Readers
-from loadgen.seed import seed
 from loadgen.summary import Summary
 
 _LEAD = 0.1

@@ -12,9 +12,10 @@ from hdrh.log import HistogramLogReader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import latency, rundir, summary
-from loadgen.conclude import About, Ended, conclude
-from loadgen.rundir import Interval, RunDirectory
+from loadgen import latency, summary
+from loadgen.run import rundir
+from loadgen.run.conclude import About, Ended, conclude
+from loadgen.run.rundir import Interval, RunDirectory
 from loadgen.sample import Sample
 from tests.loadgen.builders import about
 
