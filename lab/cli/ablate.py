@@ -11,7 +11,8 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 _EPILOG = (
     "Exit codes as of lab run, for all lines against none: 0 when the tuning prevents or reduces "

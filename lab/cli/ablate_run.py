@@ -14,12 +14,12 @@ from lab.ablate.lines import look, wants_tracking
 from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
 from lab.ablate.render import ablation_sheet
 from lab.ablate.weigh import weigh
+from lab.analysis.exit import EXIT_OF_VERDICT
 from lab.analysis.store import StoreError
 from lab.analysis.store import load as load_experiment
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
-from lab.cli.outcome import EXIT_OF_VERDICT
 from lab.cli.progress import Progress
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
@@ -29,7 +29,7 @@ from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import Conductor, Plan
 from lab.tunings import DEMAND, load
-from loadgen.cli.group import Exit
+from loadgen.errors import Exit
 from loadgen.summary import encode
 from loadgen.units import format_duration
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 
 @click.command(

@@ -24,7 +24,7 @@ from lab.claims.results import experiments_for, results
 from lab.claims.runner import run
 from lab.testbed.netns import pair
 from lab.testbed.userns import ensure_privileges
-from loadgen.cli.group import Exit
+from loadgen.errors import Exit
 from loadgen.run.environment import describe
 
 JSON, MARKDOWN = "claims.json", "claims.md"

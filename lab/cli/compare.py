@@ -35,11 +35,12 @@ def command(first: str, second: str, threshold: tuple[str, ...], out: Path | Non
     Exit code 99 when DIR_B is worse or a gate does not hold, 3 when nothing can be said, else 0.
     """
     from lab import report
+    from lab.analysis.exit import exit_code
     from lab.analysis.gates import parse_gate
     from lab.analysis.store import StoreError
     from lab.analysis.verdict import REGRESSION
-    from lab.cli.execute import show
-    from lab.cli.outcome import exit_code, refreshed_index
+    from lab.report.terminal import show
+    from lab.report.writing import refreshed_index
     from loadgen.thresholds import ThresholdError
 
     try:

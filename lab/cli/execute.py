@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from lab import report
+from lab.analysis.exit import exit_code
 from lab.analysis.gates import is_relative, parse_gate
-from lab.analysis.records import Comparison
 from lab.capacity import Load
 from lab.cli.doubts import doubts
-from lab.cli.outcome import EXIT_OF_VERDICT, exit_code
 from lab.cli.progress import Progress
-from lab.report import terminal
+from lab.report.terminal import show
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.faults import check_faults, parse_fault
 from lab.testbed.host.settings import HostSettings
@@ -26,11 +22,9 @@ from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import AFTER, BEFORE, Plan, run
 from lab.tunings import DEMAND, load
-from loadgen.cli.group import Exit
 from loadgen.config import parse_mix
+from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
-
-__all__ = ["EXIT_OF_VERDICT", "build_plan", "execute", "show"]
 
 
 def build_plan(options: dict[str, Any], name: str) -> Plan:
@@ -122,15 +116,6 @@ def _demand(options: dict[str, Any], rate: float | str) -> Load:
         close=options["close"],
         local_port_range=options["local_port_range"],
     )
-
-
-def show(comparison: Comparison) -> None:
-    """Print the comparison on stdout: in colour on a terminal, as plain text elsewhere."""
-    if sys.stdout.isatty():
-        Console().print(terminal.renderable(comparison))
-    else:
-        sys.stdout.write(terminal.render(comparison))
-    sys.stdout.flush()
 
 
 def execute(options: dict[str, Any], out: Path) -> Exit:

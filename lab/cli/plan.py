@@ -9,7 +9,8 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 if TYPE_CHECKING:
     from lab.plan import Plan

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lab.report.trial_line import trial_line
 from lab.trials.experiment import Plan
 from loadgen.summary import Summary
 from loadgen.units import format_duration
@@ -16,20 +17,6 @@ from loadgen.units import format_duration
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
-
-
-def trial_line(
-    arm: str, number: int, trials: int, summary: Summary, *, used: bool, width: int = 6
-) -> str:
-    """Return what one trial came to, as one line; `width` is that of the longest arm's name."""
-    lost = summary.failed + summary.dropped
-    share = lost / summary.scheduled if summary.scheduled else 0.0
-    why = f": {summary.causes[0].title}" if summary.causes else ""
-    again = "" if used else f"  [{summary.validity}, run again]"
-    return (
-        f"{number:>3}/{trials} {arm:<{width}} ok {summary.ok:>8,}  failed {summary.failed:>7,}  "
-        f"dropped {summary.dropped:>7,}  lost {share:6.1%}{why}{again}"
-    )
 
 
 class Progress:

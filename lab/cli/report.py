@@ -35,10 +35,11 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
     lab run. For a single run it does what loadgen report does.
     """
     from lab import report
+    from lab.analysis.exit import exit_code
     from lab.analysis.store import StoreError, is_run
-    from lab.cli.execute import show
-    from lab.cli.outcome import exit_code, refreshed_index
     from lab.cli.rebuild import rebuild
+    from lab.report.terminal import show
+    from lab.report.writing import refreshed_index
     from loadgen.cli.report import command as of_one_run
     from loadgen.report import table
     from loadgen.thresholds import ThresholdError

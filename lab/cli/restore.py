@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 
 @click.command()

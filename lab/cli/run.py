@@ -11,7 +11,8 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 _EPILOG = (
     "Any sysctl.d file is a tuning: lab run --after ./90-memcached.conf. The verdict `prevents` "

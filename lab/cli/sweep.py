@@ -11,7 +11,8 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 _EPILOG = (
     "Exit codes: 0 when what was measured agrees with the prediction, 99 when it does not, 3 when "

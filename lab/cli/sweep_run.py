@@ -22,7 +22,7 @@ from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import DEMAND, builtin_names, load
-from loadgen.cli.group import Exit
+from loadgen.errors import Exit
 from loadgen.summary import encode
 
 

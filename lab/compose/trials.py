@@ -17,23 +17,22 @@ from typing import Final
 import msgspec
 
 from lab import report as reports
+from lab.analysis.exit import exit_code
 from lab.analysis.records import Arm, Experiment, Trial
 from lab.analysis.store import EXPERIMENT
-from lab.cli.execute import show
-from lab.cli.outcome import exit_code
-from lab.cli.progress import trial_line
 from lab.compose import settings
 from lab.compose.settings import Settings
 from lab.compose.turns import ARMS, TurnError, Turns
 from lab.compose.variables import VARIABLES
+from lab.report.terminal import show
+from lab.report.trial_line import trial_line
 from lab.testbed.base import ROLES
 from lab.testbed.docker.inside import addresses, server, watch
 from lab.testbed.docker.inside.look import read_back
 from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
 from lab.trials.experiment import MAX_REPETITIONS
-from loadgen.cli.execute import default_workers
 from loadgen.run import environment
-from loadgen.run.resolve import usable_cpus
+from loadgen.run.resolve import default_workers, usable_cpus
 from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 

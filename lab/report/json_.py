@@ -1,4 +1,4 @@
-"""`comparison.json`, and the JSON Schemas of all that this project writes."""
+"""`comparison.json`."""
 
 from __future__ import annotations
 
@@ -6,32 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, Lines
-from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
-from lab.claims.records import CLAIMS_SCHEMA, Claims
-from lab.plan.records import PLAN_SCHEMA, Plan
-from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
-from loadgen.run.conclude import About
-from loadgen.sample import Sample
-from loadgen.sampling.snapshots import SCHEMA as SNAPSHOT_SCHEMA
-from loadgen.sampling.snapshots import Kept
-from loadgen.summary import SCHEMA, Summary
+from lab.analysis.records import Comparison
 
-SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
-    "about.schema.json": (About, "churnlab.about/1"),
-    "ablation.schema.json": (Ablation, ABLATION_SCHEMA),
-    "claims.schema.json": (Claims, CLAIMS_SCHEMA),
-    "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
-    "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
-    "lines.schema.json": (Lines, LINES_SCHEMA),
-    "plan.schema.json": (Plan, PLAN_SCHEMA),
-    "run.schema.json": (Summary, SCHEMA),
-    "sample.schema.json": (Sample, "one line of samples.jsonl"),
-    "snapshot.schema.json": (Kept, SNAPSHOT_SCHEMA),
-    "sweep.schema.json": (Sweep, SWEEP_SCHEMA),
-    "validation.schema.json": (Validation, VALIDATION_SCHEMA),
-}
-"""Published under docs/schema: file, record and title."""
 _WIDTH: Final = 110
 """Columns within which an object stays on one line."""
 
@@ -60,18 +36,3 @@ def _pretty(value: Any, indent: str) -> str:
         ends = "[]"
     inside = f",\n{deeper}".join(items)
     return f"{ends[0]}\n{deeper}{inside}\n{indent}{ends[1]}"
-
-
-def schema(name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) published under `name`, a key of `SCHEMAS`."""
-    record, title = SCHEMAS[name]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": title,
-        **msgspec.json.schema(record),
-    }
-
-
-def schema_text(name: str) -> str:
-    """Return the schema as it is published."""
-    return msgspec.json.format(msgspec.json.encode(schema(name)), indent=2).decode() + "\n"

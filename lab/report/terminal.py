@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from rich import box
@@ -95,3 +96,12 @@ def render(comparison: Comparison, width: int = 100) -> str:
     with console.capture() as capture:
         console.print(renderable(comparison))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def show(comparison: Comparison) -> None:
+    """Print the comparison on stdout: in colour on a terminal, as plain text elsewhere."""
+    if sys.stdout.isatty():
+        Console().print(renderable(comparison))
+    else:
+        sys.stdout.write(render(comparison))
+    sys.stdout.flush()

@@ -143,3 +143,10 @@ def reports_index(parent: Path) -> Path:
     path = parent / PAGE
     path.write_text(index.render(parent), encoding="utf-8")
     return path
+
+
+def refreshed_index(directory: Path) -> None:
+    """Bring the list of experiments up to date, where `directory` lies in a folder that has one."""
+    parent = directory.resolve().parent
+    if (parent / PAGE).is_file():
+        reports_index(parent)

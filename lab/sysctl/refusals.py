@@ -9,9 +9,9 @@ name that nobody knows, a value that the kernel does not take for a key that mat
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import strerror
 
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, elsewhere, missing_module, obsolete
@@ -147,7 +147,7 @@ def absent(setting: Setting, names: Iterable[str]) -> Refusal:
 def rejected(setting: Setting, error: int) -> Refusal:
     """The kernel refused the value: EINVAL, or another errno."""
     entry = CATALOGUE.get(setting.key)
-    facts = [os.strerror(error)]
+    facts = [strerror(error)]
     if entry is not None:
         if entry.permitted:
             unit = f" {entry.unit}" if entry.unit and entry.unit != "port" else ""
@@ -178,7 +178,7 @@ def forbidden(setting: Setting, error: int) -> Refusal:
     """The write failed for want of rights, not for its value."""
     return Refusal(
         setting,
-        f"may not be written: {os.strerror(error)}",
+        f"may not be written: {strerror(error)}",
         "run the lab as root, or where /proc/sys is not mounted read-only",
         known=False,
     )

@@ -13,9 +13,10 @@ import click
 import trio
 
 from loadgen import summary as records
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
 from loadgen.config import RunConfig, parse_mix
 from loadgen.engine.library_client import unsupported
+from loadgen.errors import Exit
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator, RunError
@@ -23,6 +24,7 @@ from loadgen.run.live import Live
 from loadgen.run.resolve import (
     addresses_of,
     check_sources,
+    default_workers,
     descriptors_per_worker,
     parse_namespaces,
     usable_cpus,
@@ -35,16 +37,6 @@ from loadgen.thresholds import parse_threshold
 
 _DEFAULT_RATE = 1000.0
 _DEFAULT_TARGET = "127.0.0.1:11211"
-
-
-def default_workers(cpus: int, *, shared: bool) -> int:
-    """Return how many workers `--workers auto` means.
-
-    One a CPU; half of that where the servers run on the same machine, for each connection costs
-    them as much as the generator, and two workers that fight memcached for two CPUs open fewer
-    connections than one that does not.
-    """
-    return max(1, cpus // 2) if shared else cpus
 
 
 def build_config(options: dict[str, Any]) -> RunConfig:

@@ -1,26 +1,16 @@
-"""What both commands, `loadgen` and `lab`, share: lazy verbs, one-line errors, exit codes."""
+"""What both commands, `loadgen` and `lab`, share: lazy verbs, one-line errors."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping
-from enum import IntEnum
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
-
-class Exit(IntEnum):
-    """The exit codes of both commands; the first two and the last are the shell's custom."""
-
-    PASS = 0
-    UNEXPECTED = 1
-    USAGE = 2
-    INVALID = 3
-    FAILED = 99
-    INTERRUPTED = 130
+from loadgen.errors import Exit
 
 
 class LazyGroup(click.Group):

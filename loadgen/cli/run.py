@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from loadgen.cli import types
-from loadgen.cli.group import Exit, fail
+from loadgen.cli.group import fail
+from loadgen.errors import Exit
 
 
 @click.command(

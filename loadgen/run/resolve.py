@@ -133,3 +133,13 @@ def descriptors_per_worker() -> int:
     if hard == resource.RLIM_INFINITY:
         hard = 1 << 20
     return max(1, hard - RESERVED_DESCRIPTORS)
+
+
+def default_workers(cpus: int, *, shared: bool) -> int:
+    """Return how many workers `--workers auto` means.
+
+    One a CPU; half of that where the servers run on the same machine, for each connection costs
+    them as much as the generator, and two workers that fight memcached for two CPUs open fewer
+    connections than one that does not.
+    """
+    return max(1, cpus // 2) if shared else cpus

@@ -214,12 +214,3 @@ def test_a_real_difference_is_found(clean: Summary) -> None:
     after = tuple(with_losses(clean, bursty(dice) // 4) for _ in range(10))
     found = compare("x", ArmTrials("before", "a", before), ArmTrials("after", "b", after))
     assert found.verdict == "reduces"
-
-
-def test_pure_modules_import_no_shell() -> None:
-    """The statistics and the verdict know of no file, socket or clock."""
-    for name in ("stats", "verdict", "compare", "gates", "differences", "text"):
-        source = Path("lab", f"{name}.py").read_text()
-        for module in ("pathlib", "socket", "time", "trio", "os", "subprocess"):
-            assert f"import {module}\n" not in source
-            assert f"from {module} import" not in source

@@ -12,14 +12,14 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from lab import report
+from lab import report, schemas
+from lab.analysis.exit import exit_code
 from lab.analysis.gates import parse_gate
 from lab.analysis.records import Comparison, Gate, VerdictName
 from lab.analysis.store import StoreError, load
 from lab.analysis.verdict import FAILS, REGRESSION
-from lab.cli.outcome import exit_code
 from lab.report import hlog, json_, junit, markdown, terminal
-from loadgen.cli.group import Exit
+from loadgen.errors import Exit
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment, write_run
 
 OPEN = {"about.schema.json", "snapshot.schema.json"}
@@ -39,10 +39,10 @@ def comparison(directory: Path) -> Comparison:
     return msgspec.json.decode((directory / "comparison.json").read_bytes(), type=Comparison)
 
 
-@pytest.mark.parametrize("name", json_.SCHEMAS)
+@pytest.mark.parametrize("name", schemas.SCHEMAS)
 def test_published_schema_is_the_record(name: str) -> None:
-    """After a change of a record: write `lab.report.json_.schema_text(name)` to docs/schema."""
-    assert (PUBLISHED / name).read_text() == json_.schema_text(name)
+    """After a change of a record: write `lab.schemas.schema_text(name)` to docs/schema."""
+    assert (PUBLISHED / name).read_text() == schemas.schema_text(name)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_published_schema_is_the_record(name: str) -> None:
     ],
 )
 def test_schema_validates_what_is_written(directory: Path, name: str, file: str) -> None:
-    validator = jsonschema.Draft202012Validator(json_.schema(name))
+    validator = jsonschema.Draft202012Validator(schemas.schema(name))
     written = json.loads((directory / file).read_text())
     validator.validate(written)
     if name not in OPEN:
@@ -98,7 +98,7 @@ def test_no_latencies_no_log(tmp_path: Path) -> None:
 
 
 def test_schema_validates_samples(directory: Path) -> None:
-    validator = jsonschema.Draft202012Validator(json_.schema("sample.schema.json"))
+    validator = jsonschema.Draft202012Validator(schemas.schema("sample.schema.json"))
     for line in (directory / "trials/01-before/samples.jsonl").read_text().splitlines()[:50]:
         validator.validate(json.loads(line))
 

@@ -9,8 +9,8 @@ import jsonschema
 import junitparser
 import msgspec
 
+from lab import schemas
 from lab.analysis.records import Comparison
-from lab.report import json_
 
 SAMPLE = Path(__file__).parents[3] / "reports" / "sample"
 
@@ -21,7 +21,7 @@ def comparison() -> Comparison:
 
 def test_its_json_follows_the_published_schema() -> None:
     """After a change of the records: lab run, then lab report DIR --out reports/sample."""
-    validator = jsonschema.Draft202012Validator(json_.schema("comparison.schema.json"))
+    validator = jsonschema.Draft202012Validator(schemas.schema("comparison.schema.json"))
     validator.validate(json.loads((SAMPLE / "comparison.json").read_text()))
 
 

@@ -6,7 +6,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from lab.report import json_
+from lab import schemas
 from tests.lab.ablate.worlds import ablation, lines_of
 from tests.lab.plan.test_remedies import planned
 from tests.lab.sweep.test_render import capacity, check, sweep, validation
@@ -23,7 +23,7 @@ WRITTEN: list[tuple[str, msgspec.Struct]] = [
 
 @pytest.mark.parametrize(("name", "record"), WRITTEN, ids=[name for name, _ in WRITTEN])
 def test_schema_validates_what_is_written(name: str, record: msgspec.Struct) -> None:
-    validator = jsonschema.Draft202012Validator(json_.schema(name))
+    validator = jsonschema.Draft202012Validator(schemas.schema(name))
     written = msgspec.json.decode(msgspec.json.encode(record))
     validator.validate(written)
     assert not validator.is_valid(written | {"schema": 1})

@@ -10,8 +10,7 @@ import msgspec
 
 from lab.testbed.docker.inside import addresses, look
 from lab.testbed.docker.orders import Load
-from loadgen.cli.execute import default_workers
-from loadgen.run.resolve import usable_cpus
+from loadgen.run.resolve import default_workers, usable_cpus
 from loadgen.sample import ROLE_CLIENT
 
 

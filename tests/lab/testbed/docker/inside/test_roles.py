@@ -21,9 +21,8 @@ from lab.testbed.docker import orders
 from lab.testbed.docker.inside import load, look, server, wait
 from lab.testbed.docker.orders import Load, Seen, Serve
 from lab.testbed.host.journal import boot_id
-from loadgen.cli.execute import default_workers
 from loadgen.run import rundir
-from loadgen.run.resolve import usable_cpus
+from loadgen.run.resolve import default_workers, usable_cpus
 
 
 def inside(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 from typing import Final, get_args
 
 from lab.analysis.records import Comparison, VerdictName
 from lab.analysis.verdict import FAILS, UNMEASURED
-from lab.report import PAGE, reports_index
-from loadgen.cli.group import Exit
+from loadgen.errors import Exit
 
 EXIT_OF_VERDICT: Final[Mapping[VerdictName, Exit]] = {
     **dict.fromkeys(get_args(VerdictName), Exit.PASS),
@@ -25,10 +23,3 @@ def exit_code(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -
     if not all(gate.passed for gate in comparison.gates) or comparison.verdict in fails:
         return Exit.FAILED
     return Exit.INVALID if comparison.verdict in UNMEASURED else Exit.PASS
-
-
-def refreshed_index(directory: Path) -> None:
-    """Bring the list of experiments up to date, where `directory` lies in a folder that has one."""
-    parent = directory.resolve().parent
-    if (parent / PAGE).is_file():
-        reports_index(parent)
