@@ -1,7 +1,6 @@
 """Metrics over trials, and that equal arms are seldom called different."""
 
 import random
-from pathlib import Path
 from typing import Any
 
 import msgspec
