@@ -259,6 +259,7 @@ def _all_alike(chunk: memoryview, length: int) -> bool:
     eights, twos = chunk.cast("Q"), chunk.cast("H")
     for column in (
         eights[0 :: length // 8],  # length, type, flags
+        eights[1 :: length // 8],  # sequence number and port: of this dump, not of an earlier one
         twos[11 :: length // 2],  # remote port
         *(eights[place :: length // 8] for place in (3, 4, 5, 6)),  # addresses
     ):

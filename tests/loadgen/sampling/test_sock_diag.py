@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadgen.sampling import sock_diag
@@ -117,6 +117,12 @@ RECORDS = st.lists(
 
 
 @given(records=RECORDS, cuts=st.lists(st.integers(0, 30)))
+@example(  # alike but for the sequence number
+    records=[
+        record(80, "198.18.0.1", "198.18.0.2", sequence=number, attributes=0) for number in (1, 9)
+    ],
+    cuts=[],
+)
 def test_records_are_counted_whatever_their_lengths_and_pieces(
     records: list[bytes], cuts: list[int]
 ) -> None:
