@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
 from loadgen.summary import MetricRange, Number
 
-ROLE_CLIENT = "client"
-ROLE_SERVER = "server"
-ROLE_HOST = "host"
-ROLE_GENERATOR = "generator"
-KERNEL_ROLES = (ROLE_CLIENT, ROLE_SERVER, ROLE_HOST)
+ROLE_CLIENT: Final = "client"
+"""Where the load is made. Another client of the same servers is `client-2`, `client-3` and so on."""
+ROLE_SERVER: Final = "server"
+"""Where the servers are; behind a proxy, the proxy's backends."""
+ROLE_ROUTER: Final = "router"
+"""Forwards packets as they are."""
+ROLE_NAT: Final = "nat"
+"""Forwards packets, with addresses and ports of its own in place of the clients'."""
+ROLE_PROXY: Final = "proxy"
+"""Ends the clients' connections, and is itself a client of the servers."""
+ROLE_HOST: Final = "host"
+"""Some box on the way of which nobody said what it is; the machine's own figures stand here too."""
+ROLE_GENERATOR: Final = "generator"
+MIDDLE_ROLES: Final = (ROLE_ROUTER, ROLE_NAT, ROLE_PROXY, ROLE_HOST)
+"""Between client and server."""
+KERNEL_ROLES: Final = (ROLE_CLIENT, ROLE_SERVER, *MIDDLE_ROLES)
+_OTHER_CLIENT = re.compile(r"client-([2-9]|[1-9][0-9]+)")
+
+
+def is_kernel_role(text: str) -> bool:
+    """Return whether `text` names a namespace that can be sampled: a known role, or `client-2`."""
+    return text in KERNEL_ROLES or is_other_client(text)
+
+
+def is_other_client(role: str) -> bool:
+    """Return whether a role is that of a client beside the one that makes the load."""
+    return _OTHER_CLIENT.fullmatch(role) is not None
 
 
 class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

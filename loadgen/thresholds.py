@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from loadgen.messages import Totals
 from loadgen.metrics import CATALOGUE
 from loadgen.outcome import Outcome
-from loadgen.sample import KERNEL_ROLES
+from loadgen.sample import KERNEL_ROLES, is_kernel_role
 from loadgen.summary import Latency, Summary, ThresholdResult, Verdict
 from loadgen.units import parse_duration
 
@@ -36,7 +36,6 @@ DEFAULT = "ok: count > 0"
 COUNTS = ("scheduled", "started", "ok", "failed", "unfinished", "dropped", "lost")
 LATENCIES = ("latency_connect", "latency_first_byte", "latency_total", "lateness")
 RATES = ("achieved", "offered")
-ROLES = KERNEL_ROLES
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -143,11 +142,17 @@ def _aggregations(metric: str) -> tuple[str, ...]:
     if metric in RATES:
         return ("value",)
     role, _, name = metric.partition(".")
-    return _RANGE_AGGREGATIONS if role in ROLES and name in CATALOGUE else ()
+    return _RANGE_AGGREGATIONS if is_kernel_role(role) and name in CATALOGUE else ()
 
 
 def _nearest(name: str) -> str:
-    known = [*COUNTS, *LATENCIES, *RATES, *Outcome, *(f"{r}.{m}" for r in ROLES for m in CATALOGUE)]
+    known = [
+        *COUNTS,
+        *LATENCIES,
+        *RATES,
+        *Outcome,
+        *(f"{r}.{m}" for r in KERNEL_ROLES for m in CATALOGUE),
+    ]
     found = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {found[0]!r}?" if found else f"; counts are {', '.join(COUNTS)}"
 

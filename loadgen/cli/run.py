@@ -143,7 +143,7 @@ from loadgen.errors import Exit
     "--netns",
     multiple=True,
     metavar="[ROLE=]NAME|PID",
-    help="Another namespace to sample, as server (default) or host.",
+    help="Another namespace to sample: server (default), router, nat, proxy, host or client-2.",
 )
 @click.option(
     "--interval",

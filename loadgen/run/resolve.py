@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
-from loadgen.sample import KERNEL_ROLES
+from loadgen.sample import KERNEL_ROLES, is_kernel_role
 from loadgen.sampling.namespace import open_namespace, run_inside
 from loadgen.target import Network, Target, allowed, refusal
 
@@ -112,10 +112,9 @@ def parse_namespaces(texts: Iterable[str]) -> dict[str, str]:
         role, equals, name = text.partition("=")
         if not equals:
             role, name = "server", text
-        if role not in KERNEL_ROLES:
-            raise ValueError(
-                f"{text!r}: the role is one of {', '.join(KERNEL_ROLES)}, not {role!r}"
-            )
+        if not is_kernel_role(role):
+            roles = ", ".join(KERNEL_ROLES)
+            raise ValueError(f"{text!r}: the role is one of {roles} or client-2, not {role!r}")
         if role in found:
             raise ValueError(f"{text!r}: the role {role} has a namespace already: {found[role]}")
         found[role] = name

@@ -14,12 +14,14 @@ from loadgen.sampling import parse
 from loadgen.sampling.files import KeptFile, within
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.ports import DEFAULT_SHARE, PortRange, PortReader
-from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Listener
+from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Listener, Pool
 from loadgen.sampling.sources import SLOW_EVERY, Source, Tier, sources
 from loadgen.sampling.sysctls import sysctls_in_force
 from loadgen.summary import Number
 
 Values = dict[str, Number]
+MOST_POOLS = 50
+"""Pools that a snapshot keeps: a server that thousands of clients reach may have as many."""
 REOPEN_EVERY = 10.0
 """Seconds between tries to open what was not there: a module may be loaded in the meantime."""
 
@@ -30,7 +32,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     values: dict[str, Number]
     """A reading with nothing left out for its cost."""
     pools: dict[str, int]
-    """Ports in use by `source > destination:port`."""
+    """Ports in use by `source > destination:port`, of the `MOST_POOLS` fullest."""
     listeners: list[dict[str, Any]]
     """Listening sockets: address, port, queue, limit."""
     counters: dict[str, int]
@@ -41,6 +43,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 def _open_all(files: Sequence[KeptFile]) -> None:
     for file in files:
         file.open()
+
+
+def _fullest(pools: Mapping[Pool, int]) -> dict[str, int]:
+    ranked = sorted(pools.items(), key=lambda item: item[1], reverse=True)
+    return {str(pool): count for pool, count in ranked[:MOST_POOLS]}
 
 
 class NamespaceReader:
@@ -57,6 +64,7 @@ class NamespaceReader:
         *,
         targets: Sequence[Endpoint] = (),
         ports: bool = False,
+        anywhere: bool = False,
         share: float = DEFAULT_SHARE,
     ) -> None:
         """Open files and netlink sockets inside `namespace`, and take a first reading.
@@ -66,7 +74,9 @@ class NamespaceReader:
                 as long as the reader: `snapshot` and files that appear later need it.
             targets: addresses (not names) and ports of the servers. Ports in use are counted
                 toward these only, and the listeners on these ports are watched; empty for all.
-            ports: count the ephemeral ports in use; for the side that connects.
+            ports: count the ephemeral ports in use; for whoever connects.
+            anywhere: count them toward every destination, not only the targets: a proxy's
+                backends are no target of ours.
             share: of one core, that counting ports may use at most, on average.
 
         Raises:
@@ -89,7 +99,8 @@ class NamespaceReader:
         self._ports: PortReader | None = None
         try:
             if ports:
-                self._ports = PortReader(namespace, targets=targets, share=share)
+                toward = () if anywhere else targets
+                self._ports = PortReader(namespace, targets=toward, share=share)
             self.read(force=True)
         except BaseException:
             self.close()
@@ -241,7 +252,7 @@ class NamespaceReader:
         used = self._ports.last if self._ports is not None else None
         return Snapshot(
             values=values,
-            pools={str(pool): count for pool, count in used.pools.items()} if used else {},
+            pools=_fullest(used.pools) if used else {},
             listeners=[]
             if isinstance(found, str)
             else [

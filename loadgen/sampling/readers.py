@@ -47,8 +47,12 @@ class Readers:
             readers: dict[str, list[Reader]] = {}
             self._namespaces: dict[str, NamespaceReader] = {}
             for role, namespace in namespaces.items():
+                # Who listens may connect as well: only its own ports tell a proxy from a server.
                 reader = NamespaceReader(
-                    namespace, targets=config.addresses, ports=role == ROLE_CLIENT
+                    namespace,
+                    targets=config.addresses,
+                    ports=True,
+                    anywhere=role != ROLE_CLIENT,
                 )
                 self._namespaces[role] = reader
                 readers[role] = [reader]

@@ -44,7 +44,10 @@ CASES: list[tuple[list[str], str]] = [
     (["run", "a..b:1"], "target a..b:1 does not resolve"),
     (["run", "--allow-target", "home"], "'home' is not a network"),
     (["run", "--netns", "no-such-namespace"], "no network namespace 'no-such-namespace'"),
-    (["run", "--netns", "router=x"], "the role is one of client, server, host"),
+    (
+        ["run", "--netns", "bridge=x"],
+        "the role is one of client, server, router, nat, proxy, host or client",
+    ),
     (["run", "--netns", "1", "--netns", "server=1"], "has a namespace already"),
     (["run", "--start-at", "1"], "--start-at '1' has passed"),
     (["run", "--start-at", "noon"], "--start-at 'noon' is not a time"),

@@ -102,6 +102,10 @@ def test_any_loopback_address_is_a_source() -> None:
         (["ns"], {"server": "ns"}),
         (["1234", "host=/run/x"], {"server": "1234", "host": "/run/x"}),
         (["client=a", "server=b"], {"client": "a", "server": "b"}),
+        (
+            ["nat=a", "proxy=b", "router=c", "client-2=d", "client-10=e"],
+            {"nat": "a", "proxy": "b", "router": "c", "client-2": "d", "client-10": "e"},
+        ),
     ],
 )
 def test_namespaces_are_read(texts: list[str], roles: dict[str, str]) -> None:
@@ -110,7 +114,11 @@ def test_namespaces_are_read(texts: list[str], roles: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("texts", "message"),
-    [(["router=x"], "the role is one of"), (["a", "server=b"], "has a namespace already: a")],
+    [
+        (["bridge=x"], "the role is one of"),
+        (["client-1=x"], "the role is one of"),
+        (["a", "server=b"], "has a namespace already: a"),
+    ],
 )
 def test_what_names_no_namespace_is_refused(texts: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
