@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from loadgen.config import RunConfig
+from loadgen.summary import Losses
 
 LATENCIES = ("connect", "first_byte", "total")
 LATENESS = "lateness"
@@ -41,7 +42,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """The worker has prepared everything and waits for `Go`."""
 
 
-class Totals(msgspec.Struct, kw_only=True):
+class Totals(Losses, msgspec.Struct, kw_only=True):
     """A worker's counts since the run's start. Workers' totals add up to the run's."""
 
     scheduled: int = 0

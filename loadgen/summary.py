@@ -24,6 +24,25 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base of all records that are written to a file."""
 
 
+class Losses:
+    """What was lost of what was due: for every record that counts the three."""
+
+    __slots__ = ()
+    scheduled: int
+    failed: int
+    dropped: int
+
+    @property
+    def lost(self) -> int:
+        """Attempts that failed and arrivals that were dropped: whom a user would have missed."""
+        return self.failed + self.dropped
+
+    @property
+    def lost_share(self) -> float | None:
+        """Lost of scheduled, 0 to 1; None where no arrival was due, and nothing can be said."""
+        return self.lost / self.scheduled if self.scheduled else None
+
+
 class Rate(Record, frozen=True, kw_only=True):
     """Connections per second. `achieved` counts only those that ended ok."""
 
@@ -148,7 +167,7 @@ class Verdict(Record, frozen=True, kw_only=True):
     thresholds: list[ThresholdResult]
 
 
-class Summary(Record, frozen=True, kw_only=True):
+class Summary(Losses, Record, frozen=True, kw_only=True):
     """`summary.json`."""
 
     schema: Literal["churnlab.run/1"] = SCHEMA

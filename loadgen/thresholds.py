@@ -190,13 +190,13 @@ def _value(summary: Summary, metric: str, aggregation: str) -> float | None:
         return count
     if aggregation == "per_second":
         return count / summary.elapsed if summary.elapsed else None
-    whole = summary.scheduled if metric in {"dropped", "lost"} else summary.started
+    if metric == "lost":
+        return summary.lost_share
+    whole = summary.scheduled if metric == "dropped" else summary.started
     return count / whole if whole else None
 
 
 def _count(counted: Summary | Totals, metric: str) -> int:
-    if metric == "lost":
-        return counted.failed + counted.dropped
     found: int = getattr(counted, metric) if metric in COUNTS else counted.outcomes.get(metric, 0)
     return found
 

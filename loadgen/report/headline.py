@@ -40,9 +40,10 @@ def headline(summary: Summary) -> Headline:
         gates = "A gate" if len(broken) == 1 else f"{len(broken)} gates"
         told = "; ".join(f"{gate.expression} ({measured(gate)})" for gate in broken)
         return Headline("bad", "✗", f"{gates} failed", f"{sentence} Broken: {told}.")
-    lost = summary.failed + summary.dropped
-    if lost:
-        return Headline("calm", "↓", f"{_share(summary)} of the connections were lost", sentence)
+    if summary.lost:
+        return Headline(
+            "calm", "↓", f"{share(summary.lost_share)} of the connections were lost", sentence
+        )
     return Headline("good", "✓", "Every connection was served", sentence)
 
 
@@ -50,10 +51,6 @@ def measured(gate: ThresholdResult) -> str:
     """Return what a threshold's metric came to."""
     found = reading(gate.expression, gate.value)
     return found if gate.value is None else f"measured {found}"
-
-
-def _share(summary: Summary) -> str:
-    return share((summary.failed + summary.dropped) / max(1, summary.scheduled))
 
 
 def _sentence(summary: Summary) -> str:
@@ -64,7 +61,7 @@ def _sentence(summary: Summary) -> str:
     if span and summary.validity == "partial":
         span = f" in {format_duration(summary.elapsed)} of {format_duration(duration)}"
     due = f"{plural(summary.scheduled, 'connection')}{span}"
-    if not summary.failed + summary.dropped:
+    if not summary.lost:
         rest = f"; {count(summary.unfinished)} were unfinished" if summary.unfinished else ""
         rate = quantity(summary.rate.achieved, "/s")
         return f"Of {due}, {count(summary.ok)} were served, {rate}{rest}."
@@ -77,5 +74,5 @@ def _sentence(summary: Summary) -> str:
     why = f": {ranked[0][0].title.rstrip('.')}" if ranked else ""
     return (
         f"Of {due}, {count(summary.ok)} were served and "
-        f"{count(summary.failed + summary.dropped)} ({_share(summary)}) lost{begin}{why}."
+        f"{count(summary.lost)} ({share(summary.lost_share)}) lost{begin}{why}."
     )

@@ -17,8 +17,10 @@ def count(value: float) -> str:
     return f"{round(value):,}"
 
 
-def share(value: float) -> str:
+def share(value: float | None) -> str:
     """Return a share, 0 to 1, as a percentage that says `0%` and `100%` only where exact."""
+    if value is None:
+        return NOTHING
     if value in {0, 1}:
         return f"{value:.0%}"
     percent = value * 100

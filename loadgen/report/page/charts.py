@@ -318,7 +318,7 @@ def _percentile(courses: Sequence[Course], tag: str, title: str, about: str) -> 
             continue
         found.append((course, dict(points)))
         measured = [summary for summary in course.summaries if summary is not None]
-        lost = sum(summary.failed + summary.dropped for summary in measured)
+        lost = sum(summary.lost for summary in measured)
         if lost:
             due = sum(summary.scheduled for summary in measured)
             said = (

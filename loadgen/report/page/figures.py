@@ -109,8 +109,8 @@ def middle(summaries: Sequence[Summary | None]) -> int:
 
     def lost(index: int) -> float:
         summary = summaries[index]
-        assert summary is not None
-        return (summary.failed + summary.dropped) / max(1, summary.scheduled)
+        # A run without arrivals has lost less than any other.
+        return -1.0 if summary is None or summary.lost_share is None else summary.lost_share
 
     valid = [i for i, s in enumerate(summaries) if s is not None and s.validity == "valid"]
     known = valid or [i for i, s in enumerate(summaries) if s is not None]

@@ -68,7 +68,7 @@ def render(found: Salvaged, files: list[str]) -> str:
             accounts=_accounts(summary),
             percentiles=list(_PERCENTILES),
             latencies=_latencies(summary),
-            lost=summary.failed + summary.dropped,
+            lost=summary.lost,
             causes=rows.causes(told),
             snapshots=rows.snapshots(told),
             link=lambda kept: kept["file"] if kept["file"] in files else "",
@@ -115,14 +115,13 @@ def _facts(found: Salvaged) -> list[tuple[str, str]]:
 
 
 def _tiles(summary: Summary) -> list[tuple[str, str, str]]:
-    lost = summary.failed + summary.dropped
     connect = summary.latency.get("connect")
     call = summary.generator.connect_call_seconds / summary.started if summary.started else None
     return [
         (
             "Connections lost",
-            numbers.share(lost / summary.scheduled) if summary.scheduled else numbers.NOTHING,
-            f"{numbers.count(lost)} of {numbers.count(summary.scheduled)}",
+            numbers.share(summary.lost_share),
+            f"{numbers.count(summary.lost)} of {numbers.count(summary.scheduled)}",
         ),
         (
             "Served per second",
