@@ -24,6 +24,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from loadgen.errors import ChurnlabError
 from loadgen.messages import Totals
 from loadgen.metrics import CATALOGUE
 from loadgen.outcome import Outcome
@@ -54,8 +55,23 @@ _COUNT_AGGREGATIONS = ("count", "rate", "per_second")
 _RANGE_AGGREGATIONS = ("first", "last", "min", "max", "delta")
 
 
-class ThresholdError(ValueError):
-    """A threshold that is not one. The message points at the character."""
+class ThresholdError(ChurnlabError, ValueError):
+    """An invalid threshold. The message points at the character.
+
+    Args:
+        problem: what is wrong there.
+        expression: the whole threshold.
+        position: the character's place in it, from 0.
+    """
+
+    def __init__(self, problem: str, expression: str, position: int) -> None:
+        super().__init__(problem)
+        self.expression = expression
+        self.position = position
+        self.args = (problem, expression, position)
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  {self.expression}\n  {' ' * self.position}^"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +109,6 @@ class Threshold:
         )
 
 
-def _error(expression: str, position: int, message: str) -> ThresholdError:
-    return ThresholdError(f"{message}\n  {expression}\n  {' ' * position}^")
-
-
 def parse_threshold(expression: str) -> Threshold:
     """Return the threshold.
 
@@ -106,25 +118,37 @@ def parse_threshold(expression: str) -> Threshold:
     metric, colon, rest = expression.partition(":")
     name = metric.strip()
     if not colon:
-        raise _error(expression, len(metric), "a threshold is METRIC: AGGREGATION OPERATOR VALUE")
+        raise ThresholdError(
+            "a threshold is METRIC: AGGREGATION OPERATOR VALUE", expression, len(metric)
+        )
     allowed = _aggregations(name)
     if not allowed:
-        raise _error(expression, metric.find(name), f"unknown metric {name!r}{_nearest(name)}")
+        raise ThresholdError(
+            f"unknown metric {name!r}{_nearest(name)}", expression, metric.find(name)
+        )
     start = len(metric) + 1
     match = _SHAPE.fullmatch(rest)
     if match is None:
-        raise _error(expression, start + _length_understood(rest), "expected e.g. `count == 0`")
+        raise ThresholdError(
+            "expected e.g. `count == 0`", expression, start + _length_understood(rest)
+        )
     aggregation = match["aggregation"]
     position = start + match.start("aggregation")
     if aggregation not in allowed:
         choice = ", ".join(allowed)
-        raise _error(expression, position, f"{name} has no {aggregation!r}; it has {choice}")
+        raise ThresholdError(
+            f"{name} has no {aggregation!r}; it has {choice}", expression, position
+        )
     if match["operator"] not in _OPERATORS:
-        raise _error(expression, start + match.start("operator"), "the operator is not one")
+        raise ThresholdError(
+            f"unknown operator {match['operator']!r}; write one of {', '.join(_OPERATORS)}",
+            expression,
+            start + match.start("operator"),
+        )
     try:
         value = _number(name, match["value"])
     except ValueError as error:
-        raise _error(expression, start + match.start("value"), str(error)) from error
+        raise ThresholdError(str(error), expression, start + match.start("value")) from error
     return Threshold(expression, name, aggregation, match["operator"], value)
 
 

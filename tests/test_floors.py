@@ -15,7 +15,7 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 FLOORS: Final = {
     "loadgen": (
-        {"units", "errors"},
+        {"units", "errors", "files"},
         {"outcome", "summary", "schedule", "target"},
         {"sample", "latency", "config"},
         {"messages"},

@@ -71,10 +71,6 @@ def is_relative(expression: str) -> bool:
     return re.search(r"\bvs\b", expression) is not None
 
 
-def _error(expression: str, position: int, message: str) -> ThresholdError:
-    return ThresholdError(f"{message}\n  {expression}\n  {' ' * position}^")
-
-
 _PARTS: Final = (r"[^<>=!]*[<>=!]+\s*", r"[+-]?\d+(?:\.\d+)?\s*", r"%\s*", r"vs\s+", r"before\s*")
 
 
@@ -97,7 +93,9 @@ def parse_gate(expression: str) -> RelativeGate:
     """
     match = _RELATIVE.fullmatch(expression)
     if match is None:
-        raise _error(expression, _understood(expression), "expected e.g. `<= +5% vs before`")
+        raise ThresholdError(
+            "expected e.g. `<= +5% vs before`", expression, _understood(expression)
+        )
     # The part before the change has the grammar of an absolute threshold: let that parse it, with
     # a zero for the value, so that unknown metrics are refused in the same words.
     head = match["head"]
@@ -105,8 +103,8 @@ def parse_gate(expression: str) -> RelativeGate:
     try:
         reading = parse_threshold(head + zero)
     except ThresholdError as error:
-        raise ThresholdError(str(error).replace(head + zero, expression)) from None
+        raise ThresholdError(error.problem, expression, error.position) from None
     if reading.compare not in _OPERATORS:
         position = head.rfind(reading.compare)
-        raise _error(expression, position, "a change is bounded with <=, >=, < or >")
+        raise ThresholdError("a change is bounded with <=, >=, < or >", expression, position)
     return RelativeGate(expression, reading, float(match["change"]) / 100)

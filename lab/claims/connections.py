@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from lab.testbed.ground import Ground, Role
-from loadgen.engine.connections import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.engine.sockets import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.outcome import errno_name
 
 Close = Literal["client", "server", "rst", "half"]

@@ -22,7 +22,7 @@ from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed, delay, pair
 from lab.testbed.processes import enter, tool
 from lab.testbed.userns import ensure_privileges
-from loadgen.engine.connections import IP_LOCAL_PORT_RANGE
+from loadgen.engine.sockets import IP_LOCAL_PORT_RANGE
 from loadgen.sampling.namespace import NamespaceError, run_inside
 from loadgen.sampling.sock_diag import DiagError, DiagSocket
 

@@ -19,7 +19,7 @@ from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
 from loadgen.report import junit, page, text
 from loadgen.run import stored
-from loadgen.run.coordinator import Coordinator, RunError
+from loadgen.run.coordinator import Coordinator
 from loadgen.run.live import Live
 from loadgen.run.resolve import (
     addresses_of,
@@ -30,7 +30,7 @@ from loadgen.run.resolve import (
     usable_cpus,
 )
 from loadgen.run.rundir import RunDirectory
-from loadgen.sampling.namespace import NamespaceError, open_namespace
+from loadgen.sampling.namespace import open_namespace
 from loadgen.summary import Summary
 from loadgen.target import is_loopback, parse_target
 from loadgen.thresholds import parse_threshold
@@ -148,18 +148,13 @@ def execute(options: dict[str, Any]) -> Exit:
         _check_places(options["json_file"], options["junit"])
         out: Path = options["out"] or _new_directory()
         directory = RunDirectory(out)
-    except NamespaceError as error:
-        fail(str(error))
     except FileExistsError as error:
         fail(str(error))
     except OSError as error:
         fail(f"cannot write the run directory {options['out']}: {error.strerror}")
     live = Live(config, enabled=not options["quiet"] and sys.stderr.isatty())
-    try:
-        with live:
-            summary = trio.run(Coordinator(config, directory, live.update).run, start_at)
-    except RunError as error:
-        fail(str(error), Exit.UNEXPECTED)
+    with live:
+        summary = trio.run(Coordinator(config, directory, live.update).run, start_at)
     if not options["quiet"]:
         sys.stderr.write(text.render(summary, out))
     if options["json_file"] == "-":

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from loadgen.errors import Exit
+from loadgen.errors import ChurnlabError, Exit
 
 
 class LazyGroup(click.Group):
@@ -88,6 +88,8 @@ def run_command(group: click.Group) -> NoReturn:
         hint = f"; see {context.command_path} --help" if context else ""
         click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
         raise SystemExit(int(Exit.USAGE)) from None
+    except ChurnlabError as error:
+        fail(str(error), error.code)
     except KeyboardInterrupt:
         raise SystemExit(int(Exit.INTERRUPTED)) from None
     except BrokenPipeError:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import fail
-
 
 @click.command()
 @click.argument(
@@ -38,10 +36,7 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
     from loadgen.report import text
     from loadgen.run import stored
 
-    try:
-        merged = stored.merge([stored.read(path) for path in directory])
-    except stored.StoredError as error:
-        fail(str(error))
+    merged = stored.merge([stored.read(path) for path in directory])
     if not quiet:
         sys.stderr.write(text.render(merged))
     if json_file == "-":

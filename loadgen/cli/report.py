@@ -51,10 +51,7 @@ def command(
 
     if json_file == csv_file == "-":
         fail("--json - and --csv - both want stdout; give one of them a file")
-    try:
-        found = stored.salvage(directory)
-    except stored.StoredError as error:
-        fail(str(error))
+    found = stored.salvage(directory)
     try:
         if found.about is not None:
             rundir.write_summary(directory, found.summary)

@@ -73,7 +73,7 @@ def command(**options: Any) -> None:
     Ports, TIME_WAIT, conntrack, accept queues and open files, each with its limit; below them what
     happens a second. Ports are counted toward the given targets, or toward all when none is given.
     """
-    from loadgen.sampling.namespace import NamespaceError, open_namespace
+    from loadgen.sampling.namespace import open_namespace
     from loadgen.watch.session import Session
 
     if options["stats"] and not options["target"]:
@@ -88,7 +88,7 @@ def command(**options: Any) -> None:
             namespace, _addresses(options["target"]), stats=options["stats"], pids=options["pid"]
         ) as session:
             _watch(session, options, exporter)
-    except (ValueError, NamespaceError) as error:
+    except ValueError as error:
         fail(str(error))
     finally:
         if exporter is not None:

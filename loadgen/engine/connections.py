@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,17 +18,20 @@ from loadgen.config import RunConfig
 from loadgen.engine import protocol
 from loadgen.engine.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
 from loadgen.engine.protocol import Reply, Request
+from loadgen.engine.sockets import (
+    IP_BIND_ADDRESS_NO_PORT,
+    IP_LOCAL_PORT_RANGE,
+    RESET_ON_CLOSE,
+    port_range,
+)
 from loadgen.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
 from loadgen.messages import TAGS, Totals
 from loadgen.outcome import Outcome, Phase, classify, errno_name
 
-IP_BIND_ADDRESS_NO_PORT = 24  # missing from `socket` in some Python versions
-IP_LOCAL_PORT_RANGE = 51
 NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 _REQUESTS = 16_384
 _TABLE = len(BUCKET_OF)
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Attempt:
@@ -92,9 +94,7 @@ class Connections:
         self._requests_per_connection = config.requests_per_connection
         self._bind_early = config.bind_early
         self._port_range = (
-            None
-            if config.local_port_range is None
-            else struct.pack("I", config.local_port_range[1] << 16 | config.local_port_range[0])
+            None if config.local_port_range is None else port_range(*config.local_port_range)
         )
         self._sources = config.source_addresses or [""]
         self._pairs = cycle(list(product(self._sources, config.addresses)))
@@ -280,7 +280,7 @@ class Connections:
     def _end(self, descriptor: int, attempt: Attempt, outcome: Outcome) -> None:
         """Close an attempt and count its outcome."""
         if self._resets and outcome is Outcome.OK:
-            attempt.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            attempt.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         attempt.sock.close()
         del self._attempts[descriptor]
         attempt.buffer = b""

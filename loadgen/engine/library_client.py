@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import random
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle, product
@@ -30,12 +29,12 @@ from pymemcache.exceptions import (
 
 from loadgen.config import RunConfig
 from loadgen.engine import protocol
+from loadgen.engine.sockets import IP_BIND_ADDRESS_NO_PORT, RESET_ON_CLOSE
 from loadgen.latency import BUCKETS, bucket, sparse
 from loadgen.messages import LATENESS, TAGS, Totals
 from loadgen.outcome import Outcome, Phase, classify, errno_name
 
 _MOST_THREADS = 256
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _NAMES = {name: getattr(socket, name) for name in dir(socket) if not name.startswith("_")}
 
 
@@ -67,10 +66,10 @@ def _sockets(result: _Result, source: str, *, reset: bool) -> Any:
     class Timed(socket.socket):
         def connect(self, address: Any) -> None:
             if source:
-                self.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+                self.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 self.bind((source, 0))
             if reset:
-                self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             before = time.monotonic()
             try:
                 super().connect(address)

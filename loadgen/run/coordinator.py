@@ -26,6 +26,7 @@ import trio
 from loadgen import __version__, latency, messages, sample, thresholds
 from loadgen.accounting import TickMerger
 from loadgen.config import RunConfig
+from loadgen.errors import ChurnlabError, Exit
 from loadgen.latency import Counts
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick
 from loadgen.run import environment
@@ -47,8 +48,10 @@ Progress = Callable[[Sample, "dict[str, Counts]"], None]
 """Called for each sample, with the histograms of the last second."""
 
 
-class RunError(Exception):
-    """A run that cannot begin. One line, with the remedy."""
+class RunError(ChurnlabError):
+    """A run that cannot begin."""
+
+    code = Exit.UNEXPECTED
 
 
 class _Worker:
@@ -189,7 +192,7 @@ class Coordinator:
             )
         for worker in self._workers:
             if not isinstance(await worker.receive(), Ready):
-                raise RunError(f"worker {worker.number} did not start; see its message above")
+                raise RunError(f"worker {worker.number} did not start", "see its message above")
         wait = _LEAD if start_at is None else max(_LEAD, start_at - time.time())
         origin = time.monotonic() + wait + config.warmup
         about.origin = origin

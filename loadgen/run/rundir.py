@@ -9,8 +9,6 @@ significant digits, which is exactly the layout of `loadgen.latency`: nothing is
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import compress, count
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 from hdrh.histogram import HdrHistogram
 
 from loadgen import latency, sample, summary
+from loadgen.files import write_whole
 from loadgen.latency import Counts
 from loadgen.sample import Sample
 from loadgen.summary import Summary
@@ -86,7 +85,7 @@ class RunDirectory:
         """Write a snapshot to `file` in the run directory, whole or not at all."""
         path = self.path / file
         path.parent.mkdir(exist_ok=True)
-        _replace(path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+        write_whole(path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
 
     def write_summary(self, result: Summary) -> None:
         """Write `summary.json`, whole or not at all."""
@@ -100,23 +99,12 @@ class RunDirectory:
 
 def write_about(path: Path, about: Mapping[str, Any]) -> None:
     """Write a run directory's `run.json`, whole or not at all."""
-    _replace(path / RUN, msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+    write_whole(path / RUN, msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
 
 
 def write_summary(path: Path, result: Summary) -> None:
     """Write a run directory's `summary.json`, whole or not at all."""
-    _replace(path / SUMMARY, summary.encode(result))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never half."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-    umask = os.umask(0)
-    os.umask(umask)
-    Path(temporary).chmod(0o666 & ~umask)
-    Path(temporary).replace(path)
+    write_whole(path / SUMMARY, summary.encode(result))
 
 
 def interval_line(interval: Interval) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +11,11 @@ from pymemcache.exceptions import MemcacheError
 
 from loadgen.config import RunConfig
 from loadgen.engine import protocol
+from loadgen.engine.sockets import RESET_ON_CLOSE
 from loadgen.sample import ROLE_SERVER
 from loadgen.sampling.namespace import NamespaceError, open_namespace, run_inside
 
 _TIMEOUT = 3.0
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def seed(config: RunConfig) -> bool | None:
@@ -61,7 +60,7 @@ def _resetting_sockets() -> Any:
 
     def make(*arguments: Any) -> socket.socket:
         made = socket.socket(*arguments)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         return made
 
     names = {name: getattr(socket, name) for name in dir(socket) if not name.startswith("_")}

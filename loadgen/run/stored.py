@@ -15,6 +15,7 @@ import msgspec
 
 from loadgen import accounting, latency
 from loadgen.config import RunConfig
+from loadgen.errors import ChurnlabError
 from loadgen.latency import Counts
 from loadgen.messages import Totals
 from loadgen.run import rundir
@@ -24,8 +25,8 @@ from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 
 
-class StoredError(Exception):
-    """A directory that holds no run, or runs that do not belong together. One line."""
+class StoredError(ChurnlabError):
+    """A directory that holds no run, or runs that do not belong together."""
 
 
 class StoredRun(msgspec.Struct, frozen=True):
@@ -64,7 +65,10 @@ def read(path: Path) -> StoredRun:
     """
     raw = rundir.read_run(path)
     if raw is None:
-        raise StoredError(f"{path} holds no run: {rundir.RUN} is missing or damaged")
+        raise StoredError(
+            f"{path} holds no run: {rundir.RUN} is missing or damaged",
+            "give a directory that `loadgen run --out` wrote",
+        )
     try:
         about = msgspec.convert(raw, About)
     except msgspec.ValidationError as error:
@@ -84,7 +88,10 @@ def salvage(path: Path) -> Salvaged:
     """
     files = (rundir.RUN, rundir.SAMPLES, rundir.HISTOGRAMS)
     if not any((path / name).exists() for name in (*files, rundir.SUMMARY)):
-        raise StoredError(f"{path} holds no run: none of {', '.join(files)} is there")
+        raise StoredError(
+            f"{path} holds no run: none of {', '.join(files)} is there",
+            "give a directory that `loadgen run --out` wrote",
+        )
     missing = damage(path)
     try:
         found = read(path)
@@ -165,10 +172,13 @@ def merge(runs: Sequence[StoredRun]) -> Summary:
     count = first.config.shard[1]
     for run in runs[1:]:
         if _common(run.about) != _common(first):
-            raise StoredError(f"{run.path} and {runs[0].path} are not shards of the same run")
+            raise StoredError(
+                f"{run.path} and {runs[0].path} are not shards of the same run",
+                "give directories whose runs differ in --shard alone",
+            )
     shards = [run.about.config.shard[0] for run in runs]
     if len(set(shards)) != len(shards):
-        raise StoredError("the same shard is given twice")
+        raise StoredError("the same shard is given twice", "name each directory once")
     missing = sorted(set(range(count)) - set(shards))
     ends = [run.about.ended for run in runs]
     ended = Ended(

@@ -20,21 +20,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from loadgen.errors import ChurnlabError
+
 CLONE_NEWNET = 0x40000000
 _NAMED = Path("/run/netns")
 _libc = ctypes.CDLL(None, use_errno=True)
 _T = TypeVar("_T")
 
 
-class NamespaceError(Exception):
-    """A namespace that cannot be opened, made or entered. The message names the remedy."""
+class NamespaceError(ChurnlabError):
+    """A namespace that cannot be opened, made or entered."""
 
 
 def _check(result: int, what: str) -> None:
     if result != 0:
         error = ctypes.get_errno()
-        hint = " (needs root, or a user namespace of one's own)" if error == errno.EPERM else ""
-        raise NamespaceError(f"{what}: {os.strerror(error)}{hint}")
+        remedy = "run it as root, or in a user namespace" if error == errno.EPERM else ""
+        raise NamespaceError(f"{what}: {os.strerror(error)}", remedy)
 
 
 def _in_thread(call: Callable[[], _T]) -> _T:
@@ -75,8 +77,8 @@ def open_namespace(name: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise NamespaceError(
-            f"no network namespace {name!r}: {path}: {error.strerror}; "
-            "give a process id, a name from `ip netns list` or a path"
+            f"no network namespace {name!r}: {path}: {error.strerror}",
+            "give a process id, a name from `ip netns list` or a path",
         ) from error
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from loadgen.cli.report import command
 from loadgen.run import rundir
+from tests.loadgen.cli.command import loadgen
 from tests.loadgen.synthetic import Plan, write_run
 
 
@@ -86,7 +87,7 @@ def test_wrong_input_is_one_line(directory: Path, arguments: list[str], offender
 
 
 def test_a_directory_without_a_run_is_one_line(tmp_path: Path) -> None:
-    done = call(tmp_path)
-    assert done.exit_code == 2
+    done = loadgen("report", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert str(tmp_path) in line
