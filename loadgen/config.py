@@ -1,13 +1,21 @@
-"""The effective configuration of a run, as the coordinator works with it and `run.json` keeps it."""
+"""A run as it is asked for, and as it is carried out.
+
+`LoadOptions` is what somebody asks of `loadgen run`, in the words of its command line; `RunConfig` is
+the effective configuration, names resolved and bounds found, which the coordinator works with and
+`run.json` keeps.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
 
 import msgspec
 
 from loadgen import schedule as schedules
-from loadgen.target import Target, parse_target
+from loadgen.target import Network, Target, parse_target
+from loadgen.units import exact
 
 CloseMode = Literal["client", "server", "rst"]
 ClientKind = Literal["raw", "pymemcache"]
@@ -16,6 +24,115 @@ CLOSE_MODES: dict[CloseMode, str] = {
     "server": "memcached's FIN first (quit): TIME_WAIT stays on the server",
     "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What is asked of `loadgen run`: the load, where it goes and how it is watched.
+
+    The defaults are the command's own, so options that somebody does not care about are left to it.
+
+    Raises:
+        ValueError: for an operation that cannot be.
+    """
+
+    targets: tuple[str, ...] = ()
+    """None for 127.0.0.1:11211."""
+    rate: float | Literal["max"] | None = None
+    """Arrivals per second; `max` for the closed loop; None for 1,000, or the schedule's own."""
+    duration: float = 10.0
+    """Seconds."""
+    schedule: str = "constant"
+    concurrency: int = 64
+    warmup: float = 0.0
+    """Seconds."""
+    op: str = "get"
+    key_space: int = 1000
+    value_size: int = 100
+    """Bytes."""
+    requests_per_connection: int = 1
+    close: CloseMode = "client"
+    client: ClientKind = "raw"
+    source_addresses: tuple[str, ...] = ()
+    bind_early: bool = False
+    local_port_range: tuple[int, int] | None = None
+    timeout: float = 3.0
+    """Seconds."""
+    connect_timeout: float | None = None
+    """Seconds; None for `timeout`."""
+    max_lateness: float = 0.1
+    """Seconds."""
+    workers: int | None = None
+    """None for one a CPU, or half of that where the servers share the machine."""
+    max_in_flight: int | None = None
+    """None for what open files allow."""
+    namespaces: tuple[str, ...] = ()
+    """`ROLE=NAME`, or a name alone for the server's."""
+    sample_interval: float = 0.1
+    """Seconds."""
+    thresholds: tuple[str, ...] = ()
+    abort_on_fail: bool = False
+    allowed: tuple[Network, ...] = ()
+    """Networks that load may go to besides loopback and 198.18.0.0/15."""
+    shard: tuple[int, int] = (0, 1)
+    """This generator's index, from 0, and how many there are."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        parse_mix(self.op)
+
+    def arguments(self) -> list[str]:
+        """Return the words after `loadgen run` that ask for this; defaults are left out."""
+        words = list(self.targets)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "targets" or value == field.default:
+                continue
+            flag, write = _WRITTEN[field.name]
+            # `--flag=value`, so that a value that begins with a dash is not taken for an option.
+            if value is True:
+                words.append(flag)
+            elif field.name in _REPEATED:
+                words += [f"{flag}={write(item)}" for item in value]
+            else:
+                words.append(f"{flag}={write(value)}")
+        return words
+
+
+def _seconds(value: float) -> str:
+    return f"{exact(value)}s"
+
+
+_WRITTEN: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
+    "rate": ("--rate", lambda rate: rate if rate == "max" else exact(rate)),
+    "duration": ("--duration", _seconds),
+    "schedule": ("--schedule", str),
+    "concurrency": ("--concurrency", str),
+    "warmup": ("--warmup", _seconds),
+    "op": ("--op", str),
+    "key_space": ("--key-space", str),
+    "value_size": ("--value-size", str),
+    "requests_per_connection": ("--requests-per-connection", str),
+    "close": ("--close", str),
+    "client": ("--client", str),
+    "source_addresses": ("--source-ip", str),
+    "bind_early": ("--bind-early", str),
+    "local_port_range": ("--local-port-range", "{0[0]}-{0[1]}".format),
+    "timeout": ("--timeout", _seconds),
+    "connect_timeout": ("--connect-timeout", _seconds),
+    "max_lateness": ("--max-lateness", _seconds),
+    "workers": ("--workers", str),
+    "max_in_flight": ("--max-in-flight", str),
+    "namespaces": ("--netns", str),
+    "sample_interval": ("--interval", _seconds),
+    "thresholds": ("--threshold", str),
+    "abort_on_fail": ("--abort-on-fail", str),
+    "allowed": ("--allow-target", str),
+    "shard": ("--shard", lambda shard: f"{shard[0] + 1}/{shard[1]}"),
+    "seed": ("--seed", str),
+}
+"""The flag of each option, and how its value is written."""
+_REPEATED: Final = frozenset({"source_addresses", "namespaces", "thresholds", "allowed"})
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

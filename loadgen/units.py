@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 # Divisors, so that 200us is the float nearest to 0.0002: 1/1e6 can be had exactly, 1e-6 cannot.
 _PER_SECOND = {"us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "m": 1 / 60, "h": 1 / 3600}
@@ -32,6 +33,11 @@ def parse_duration(text: str) -> float:
     if not stripped or position != len(stripped):
         raise ValueError(f"{text!r} is not a duration: write 250ms, 5s, 1m30s or plain seconds")
     return total
+
+
+def exact(value: float) -> str:
+    """Return the shortest decimal number, without an exponent, that reads back as `value`."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")
 
 
 def format_duration(seconds: float) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import trio
 
 from loadgen import summary as records
 from loadgen.cli.group import fail
-from loadgen.config import RunConfig, parse_mix
+from loadgen.config import LoadOptions, RunConfig, parse_mix
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
 from loadgen.report import junit, page, text
@@ -39,67 +39,78 @@ _DEFAULT_RATE = 1000.0
 _DEFAULT_TARGET = "127.0.0.1:11211"
 
 
-def build_config(options: dict[str, Any]) -> RunConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """Where a run's results go."""
+
+    out: Path | None = None
+    """The run directory; None for a new one under ./runs."""
+    json_file: str | None = None
+    """`-` for stdout."""
+    junit: Path | None = None
+    quiet: bool = False
+
+
+def build_config(options: LoadOptions) -> RunConfig:
     """Return the effective configuration.
 
     Raises:
         ValueError: for anything that cannot be run; the message names the option's value.
         NamespaceError: for a namespace that cannot be opened.
     """
-    targets = [parse_target(text) for text in options["target"] or (_DEFAULT_TARGET,)]
-    namespaces = parse_namespaces(options["netns"])
+    targets = [parse_target(text) for text in options.targets or (_DEFAULT_TARGET,)]
+    namespaces = parse_namespaces(options.namespaces)
     for name in namespaces.values():
         os.close(open_namespace(name))
-    addresses = addresses_of(targets, options["allow_target"], namespaces.values())
-    check_sources(options["source_ip"], addresses)
-    for expression in options["threshold"]:
+    addresses = addresses_of(targets, options.allowed, namespaces.values())
+    check_sources(options.source_addresses, addresses)
+    for expression in options.thresholds:
         parse_threshold(expression)
-    rate, schedule = options["rate"], options["schedule"]
-    if rate == "auto":
-        raise ValueError("--rate auto is the lab's; give loadgen a number, or max")
-    closed_loop = rate == "max"
+    schedule = options.schedule
+    closed_loop = options.rate == "max"
+    rate = None if options.rate == "max" else options.rate
     brings_rate = schedule.startswith(("ramp", "steps"))
     if closed_loop and schedule != "constant":
         raise ValueError(f"--rate max is the closed loop; it has no --schedule {schedule}")
     if brings_rate and rate is not None:
         raise ValueError(f"--schedule {schedule} brings its own rates; leave --rate out")
     servers_are_here = bool(namespaces) or any(is_loopback(host) for host, _ in addresses)
-    workers = options["workers"] or default_workers(usable_cpus(), shared=servers_are_here)
+    workers = options.workers or default_workers(usable_cpus(), shared=servers_are_here)
     # Each worker keeps at least one attempt under way, so more workers than that exceed the bound.
-    bound = options["concurrency"] if closed_loop else options["max_in_flight"]
+    bound = options.concurrency if closed_loop else options.max_in_flight
     workers = min(workers, bound or workers)
     affordable = descriptors_per_worker() * workers
-    timeout = options["timeout"]
+    timeout = options.timeout
     config = RunConfig(
         targets=[str(target) for target in targets],
         addresses=addresses,
         rate=None if closed_loop or brings_rate else rate or _DEFAULT_RATE,
         closed_loop=closed_loop,
-        concurrency=options["concurrency"],
-        duration=options["duration"],
-        warmup=options["warmup"],
+        concurrency=options.concurrency,
+        duration=options.duration,
+        warmup=options.warmup,
         schedule=schedule,
-        gets=parse_mix(options["op"]),
-        op=options["op"],
-        key_space=options["key_space"],
-        value_size=options["value_size"],
-        requests_per_connection=options["requests_per_connection"],
-        close=options["close"],
-        client=options["client_kind"],
-        source_addresses=list(options["source_ip"]),
-        bind_early=options["bind_early"],
-        local_port_range=options["local_port_range"],
+        gets=parse_mix(options.op),
+        op=options.op,
+        key_space=options.key_space,
+        value_size=options.value_size,
+        requests_per_connection=options.requests_per_connection,
+        close=options.close,
+        client=options.client,
+        source_addresses=list(options.source_addresses),
+        bind_early=options.bind_early,
+        local_port_range=options.local_port_range,
         timeout=timeout,
-        connect_timeout=options["connect_timeout"] or timeout,
-        max_lateness=options["max_lateness"],
+        connect_timeout=options.connect_timeout or timeout,
+        max_lateness=options.max_lateness,
         workers=workers,
-        max_in_flight=options["max_in_flight"] or affordable,
-        thresholds=list(options["threshold"]),
-        abort_on_fail=options["abort_on_fail"],
+        max_in_flight=options.max_in_flight or affordable,
+        thresholds=list(options.thresholds),
+        abort_on_fail=options.abort_on_fail,
         namespaces=namespaces,
-        sample_interval=options["interval"],
-        shard=options["shard"],
-        seed=options["seed"],
+        sample_interval=options.sample_interval,
+        shard=options.shard,
+        seed=options.seed,
     )
     if not closed_loop:
         config.law()
@@ -140,30 +151,35 @@ def exit_code(summary: Summary) -> Exit:
     return Exit.PASS if summary.validity == "valid" else Exit.INVALID
 
 
-def execute(options: dict[str, Any]) -> Exit:
-    """Run, write what was asked for, and return the exit code."""
+def execute(options: LoadOptions, results: Results, *, start_at: str | None = None) -> Exit:
+    """Run, write what was asked for, and return the exit code.
+
+    Raises:
+        ValueError: for anything that cannot be run; the message names the option's value.
+        ChurnlabError: for a namespace that cannot be opened, or a run that cannot begin.
+    """
+    config = build_config(options)
+    moment = parse_start(start_at)
+    _check_places(results.json_file, results.junit)
+    out = results.out or _new_directory()
     try:
-        config = build_config(options)
-        start_at = parse_start(options["start_at"])
-        _check_places(options["json_file"], options["junit"])
-        out: Path = options["out"] or _new_directory()
         directory = RunDirectory(out)
     except FileExistsError as error:
         fail(str(error))
     except OSError as error:
-        fail(f"cannot write the run directory {options['out']}: {error.strerror}")
-    live = Live(config, enabled=not options["quiet"] and sys.stderr.isatty())
+        fail(f"cannot write the run directory {out}: {error.strerror}; give another --out")
+    live = Live(config, enabled=not results.quiet and sys.stderr.isatty())
     with live:
-        summary = trio.run(Coordinator(config, directory, live.update).run, start_at)
-    if not options["quiet"]:
+        summary = trio.run(Coordinator(config, directory, live.update).run, moment)
+    if not results.quiet:
         sys.stderr.write(text.render(summary, out))
-    if options["json_file"] == "-":
+    if results.json_file == "-":
         sys.stdout.buffer.write(records.encode(summary))
         sys.stdout.flush()
-    elif options["json_file"]:
-        Path(options["json_file"]).write_bytes(records.encode(summary))
-    if options["junit"]:
-        options["junit"].write_bytes(junit.render(summary))
+    elif results.json_file:
+        Path(results.json_file).write_bytes(records.encode(summary))
+    if results.junit:
+        results.junit.write_bytes(junit.render(summary))
     try:
         page.write(stored.salvage(out))
     except OSError as error:

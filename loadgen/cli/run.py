@@ -10,16 +10,15 @@ import click
 
 from loadgen.cli import types
 from loadgen.cli.group import fail
-from loadgen.errors import Exit
 
 
 @click.command(
     epilog="Example: loadgen run 127.0.0.1:11211 --rate 20000 --duration 60s --threshold 'failed: rate == 0'"
 )
-@click.argument("target", nargs=-1, metavar="[HOST:PORT]...")
+@click.argument("targets", nargs=-1, metavar="[HOST:PORT]...")
 @click.option(
     "--rate",
-    type=types.RATE,
+    type=types.FIXED_RATE,
     default=None,
     help="Arrivals a second, or max: the closed loop, as fast as --concurrency allows.  [default: 1000]",
 )
@@ -83,7 +82,6 @@ from loadgen.errors import Exit
 )
 @click.option(
     "--client",
-    "client_kind",
     type=click.Choice(["raw", "pymemcache"]),
     default="raw",
     show_default=True,
@@ -91,6 +89,7 @@ from loadgen.errors import Exit
 )
 @click.option(
     "--source-ip",
+    "source_addresses",
     multiple=True,
     metavar="ADDR",
     help="Source address; several give several pools of ports.",
@@ -141,12 +140,14 @@ from loadgen.errors import Exit
 )
 @click.option(
     "--netns",
+    "namespaces",
     multiple=True,
     metavar="[ROLE=]NAME|PID",
     help="Another namespace to sample: server (default), router, nat, proxy, host or client-2.",
 )
 @click.option(
     "--interval",
+    "sample_interval",
     type=types.DURATION,
     default="100ms",
     show_default=True,
@@ -154,6 +155,7 @@ from loadgen.errors import Exit
 )
 @click.option(
     "--threshold",
+    "thresholds",
     multiple=True,
     metavar="EXPR",
     help="A gate, such as 'failed: rate == 0' or 'latency_total: p(99) < 5ms'; exit 99 when one does not hold.  [default: 'ok: count > 0']",
@@ -163,6 +165,7 @@ from loadgen.errors import Exit
 )
 @click.option(
     "--allow-target",
+    "allowed",
     type=types.NETWORK,
     multiple=True,
     metavar="CIDR",
@@ -205,16 +208,29 @@ from loadgen.errors import Exit
     help="Also write the thresholds as JUnit test cases.",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no summary on stderr.")
-def command(**options: Any) -> None:
+def command(
+    *,
+    start_at: str | None,
+    out: Path | None,
+    json_file: str | None,
+    junit: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
     """Open short connections to memcached on a schedule and say what happened to each.
 
     TARGET is HOST:PORT, 127.0.0.1:11211 when left out; several are used in turn. The summary goes
     to stderr, the files of the run to --out.
     """
-    from loadgen.cli.execute import execute
+    from loadgen.cli.execute import Results, execute
+    from loadgen.config import LoadOptions
 
     try:
-        code = execute(options)
+        code = execute(
+            LoadOptions(**options),
+            Results(out=out, json_file=json_file, junit=junit, quiet=quiet),
+            start_at=start_at,
+        )
     except ValueError as error:
         fail(str(error))
-    sys.exit(int(code if code is not None else Exit.PASS))
+    sys.exit(int(code))

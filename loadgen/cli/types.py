@@ -51,6 +51,12 @@ def _rate(text: str) -> float | str:
     return value
 
 
+def _fixed_rate(text: str) -> float | str:
+    if text == "auto":
+        raise ValueError("auto is the lab's; give loadgen a number, or max")
+    return _rate(text)
+
+
 def _port_range(text: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
     if not (dash and low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= 65535):
@@ -90,6 +96,7 @@ def _listen(text: str) -> tuple[str, int]:
 DURATION = Parsed("duration", _positive(parse_duration, "a duration"))
 DURATION_OR_ZERO = Parsed("duration", parse_duration)
 RATE = Parsed("rate", _rate)
+FIXED_RATE = Parsed("rate", _fixed_rate)
 PORT_RANGE = Parsed("low-high", _port_range)
 SHARD = Parsed("i/n", _shard)
 NETWORK = Parsed("cidr", _network)

@@ -1,0 +1,93 @@
+"""What is asked of `loadgen run`, as a record and as its command line."""
+
+import ipaddress
+from dataclasses import fields
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadgen.cli.run import command
+from loadgen.config import LoadOptions
+from loadgen.units import exact, parse_duration
+
+ELSEWHERE = {"start_at", "out", "json_file", "junit", "quiet"}
+"""Options of the command that say nothing about the load."""
+
+
+def parsed(words: list[str]) -> LoadOptions:
+    """Return what the command understands by these words."""
+    found = command.make_context("run", list(words)).params
+    return LoadOptions(**{name: found[name] for name in found if name not in ELSEWHERE})
+
+
+def test_the_command_and_the_record_have_the_same_defaults() -> None:
+    assert parsed([]) == LoadOptions()
+    assert LoadOptions().arguments() == []
+
+
+def test_the_command_and_the_record_have_the_same_options() -> None:
+    names = {parameter.name for parameter in command.params} - ELSEWHERE
+    assert {field.name for field in fields(LoadOptions)} == names
+
+
+_durations = st.floats(1e-6, 1e6)
+_counts = st.integers(1, 1000)
+_ports = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
+    lambda pair: (min(pair), max(pair))
+)
+
+
+@given(
+    st.builds(
+        LoadOptions,
+        targets=st.lists(st.sampled_from(["127.0.0.1:11211", "[::1]:1", "a.example:7"])).map(tuple),
+        rate=st.none() | st.just("max") | st.floats(1e-6, 1e7),
+        duration=_durations,
+        schedule=st.sampled_from(["constant", "poisson", "ramp:0-800", "steps:1,2"]),
+        concurrency=_counts,
+        warmup=st.just(0.0) | _durations,
+        op=st.sampled_from(["get", "set", "mix:90/10"]),
+        key_space=_counts,
+        value_size=st.integers(0, 1000),
+        requests_per_connection=_counts,
+        close=st.sampled_from(["client", "server", "rst"]),
+        client=st.sampled_from(["raw", "pymemcache"]),
+        source_addresses=st.lists(st.sampled_from(["198.18.0.1", "::1"])).map(tuple),
+        bind_early=st.booleans(),
+        local_port_range=st.none() | _ports,
+        timeout=_durations,
+        connect_timeout=st.none() | _durations,
+        max_lateness=_durations,
+        workers=st.none() | _counts,
+        max_in_flight=st.none() | _counts,
+        namespaces=st.lists(st.sampled_from(["web1", "host=42", "server=/proc/self/fd/7"])).map(
+            tuple
+        ),
+        sample_interval=_durations,
+        thresholds=st.lists(
+            st.sampled_from(["failed: rate == 0", "-x", "latency_total: p(99) < 5ms"])
+        ).map(tuple),
+        abort_on_fail=st.booleans(),
+        allowed=st.lists(st.sampled_from([ipaddress.ip_network("10.0.0.0/8")])).map(tuple),
+        shard=st.integers(1, 9).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))),
+        seed=st.integers(-5, 5),
+    )
+)
+def test_the_command_understands_what_the_record_writes(options: LoadOptions) -> None:
+    assert parsed(options.arguments()) == options
+
+
+@given(st.floats(0, allow_infinity=False, allow_nan=False))
+def test_an_exact_number_reads_back_as_itself(value: float) -> None:
+    assert float(exact(value)) == value
+    assert parse_duration(f"{exact(value)}s") == value
+    assert "e" not in exact(value)
+
+
+def test_an_operation_that_cannot_be_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="'del' is not an operation"):
+        LoadOptions(op="del")
+    with pytest.raises(click.BadParameter, match="auto is the lab's"):
+        parsed(["--rate", "auto"])
