@@ -16,7 +16,7 @@ import msgspec
 SCHEMA: Final = "churnlab.run/1"
 
 Validity = Literal["valid", "generator_limited", "partial"]
-Fault = Literal["generator", "client_host", "network", "server_host", "server"]
+Blame = Literal["generator", "client_host", "network", "server_host", "server"]
 Number = int | float
 
 
@@ -84,7 +84,7 @@ class Cause(Record, frozen=True, kw_only=True):
     """Which limit ended (or prevented) attempts, with the evidence for it."""
 
     cause: str
-    fault: Fault
+    fault: Blame
     connections: int
     """Failed attempts and dropped arrivals that this cause explains.
 

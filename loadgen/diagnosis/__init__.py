@@ -12,12 +12,20 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from loadgen.diagnosis import handshake, plain, ports, reached, refusal, reply
+from loadgen.diagnosis.causes import CATALOGUE, TIME_WAIT_OVERFLOW
 from loadgen.diagnosis.observation import Ledger, Observation
-from loadgen.diagnosis.reached import TIME_WAIT_OVERFLOW
 from loadgen.diagnosis.success import explanations
 from loadgen.summary import Cause
 
-__all__ = ["RULES", "TIME_WAIT_OVERFLOW", "Ledger", "Observation", "diagnose", "explanations"]
+__all__ = [
+    "CATALOGUE",
+    "RULES",
+    "TIME_WAIT_OVERFLOW",
+    "Ledger",
+    "Observation",
+    "diagnose",
+    "explanations",
+]
 
 Rule = Callable[[Observation, Ledger], list[Cause]]
 

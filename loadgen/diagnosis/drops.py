@@ -23,9 +23,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from loadgen.diagnosis.causes import (
+    CONNTRACK_DROPS,
+    CONNTRACK_FULL,
+    FIREWALL,
+    PLACES,
+    REVERSE_PATH_FILTER,
+    SOFTNET_BACKLOG_FULL,
+    UNREACHABLE,
+)
 from loadgen.diagnosis.listener import listener
 from loadgen.diagnosis.observation import Observation
-from loadgen.diagnosis.suspect import PLACES, Suspect, replace_evidence
+from loadgen.diagnosis.suspect import Suspect, replace_evidence
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
 from loadgen.summary import Evidence, Number
 
@@ -56,7 +65,7 @@ def _conntrack(observation: Observation, since: float) -> Iterator[Suspect]:
         drops = observation.change("nf_conntrack_stat_drop", role, since)
         if not drops:
             continue
-        place, fault, where = PLACES[role]
+        where = PLACES[role].where
         most = observation.most("nf_conntrack_entries", role)
         limit = observation.metric("nf_conntrack_entries_limit", role)
         evidence = [
@@ -71,24 +80,8 @@ def _conntrack(observation: Observation, since: float) -> Iterator[Suspect]:
         failed = observation.change(_EXT + "TCPRetransFail", ROLE_CLIENT, since)
         if role == ROLE_CLIENT and failed:
             evidence.append(_own_retransmissions(observation, since))
-        yield Suspect(
-            cause=f"conntrack_full_{place}" if full else f"conntrack_drops_{place}",
-            fault=fault,
-            drops=drops,
-            evidence=evidence,
-            title=f"the connection tracking table {where} was full"
-            if full
-            else f"connection tracking {where} dropped packets though its table was not full",
-            remedy=(
-                f"{where}: raise net.netfilter.nf_conntrack_max, at 256 to 384 bytes an entry, and "
-                "hashsize with it; or lower net.netfilter.nf_conntrack_tcp_timeout_time_wait "
-                "(120 s), which forgets closed connections sooner; or exempt this traffic "
-                "(notrack), which also takes it out of NAT and stateful rules"
-            )
-            if full
-            else f"{where}: conntrack -S shows what it could not add; a rule that exempts this "
-            "traffic (notrack) takes it out of NAT and stateful rules",
-        )
+        family = CONNTRACK_FULL if full else CONNTRACK_DROPS
+        yield Suspect(family.at(role), drops, evidence)
 
 
 def _own_retransmissions(observation: Observation, since: float) -> Evidence:
@@ -105,16 +98,7 @@ def _own_retransmissions(observation: Observation, since: float) -> Evidence:
 
 def firewall(role: str, drops: Number, evidence: list[Evidence]) -> Suspect:
     """Return the firewall of a place as a suspect."""
-    place, fault, where = PLACES[role]
-    return Suspect(
-        cause=f"firewall_{place}",
-        fault=fault,
-        drops=drops,
-        evidence=evidence,
-        title=f"a firewall {where} drops or rejects these packets",
-        remedy=f"{where}: look for the rule (nft list ruleset, iptables-save -c) and let them pass",
-        inferred=True,
-    )
+    return Suspect(FIREWALL.at(role), drops, evidence, inferred=True)
 
 
 def swallowed(observation: Observation, role: str, since: float = 0.0) -> Number:
@@ -148,7 +132,7 @@ def swallowed(observation: Observation, role: str, since: float = 0.0) -> Number
 def swallowed_evidence(observation: Observation, role: str, since: float = 0.0) -> Evidence:
     """Return the same as evidence."""
     count = swallowed(observation, role, since)
-    where = PLACES[role][2]
+    where = PLACES[role].where
     return Evidence(
         metric=_IP + "InReceives",
         value=count,
@@ -177,48 +161,21 @@ def _firewalls(observation: Observation, since: float) -> Iterator[Suspect]:
             yield firewall(role, count, evidence)
     for role in dict.fromkeys(role for role in roles if role is not None):
         filtered = change(_EXT + "IPReversePathFilter", role, since)
-        place, fault, where = PLACES[role]
-        yield Suspect(
-            cause=f"reverse_path_filter_{place}",
-            fault=fault,
-            drops=filtered,
-            evidence=[
-                observation.counter(
-                    _EXT + "IPReversePathFilter",
-                    role,
-                    f"rp_filter {where} dropped {{n}} packets",
-                    since,
-                )
-            ],
-            title=f"rp_filter {where} takes these packets for forged",
-            remedy=(
-                f"{where}: mend the routes so that the way back is the way they came, or set "
-                "net.ipv4.conf.*.rp_filter = 2, which checks less"
-            ),
-        )
+        text = f"rp_filter {PLACES[role].where} dropped {{n}} packets"
+        counted = observation.counter(_EXT + "IPReversePathFilter", role, text, since)
+        yield Suspect(REVERSE_PATH_FILTER.at(role), filtered, [counted])
 
 
 # --- the rest of the host ---------------------------------------------------------------------
 
 
 def _machine(observation: Observation, since: float) -> Iterator[Suspect]:
+    metric = "softnet_dropped_total"
+    text = "this machine's CPUs dropped {n} packets because their backlog was full"
     yield Suspect(
-        cause="softnet_backlog_full",
-        fault="client_host",
-        drops=observation.change("softnet_dropped_total", ROLE_HOST, since),
-        evidence=[
-            observation.counter(
-                "softnet_dropped_total",
-                ROLE_HOST,
-                "this machine's CPUs dropped {n} packets because their backlog was full",
-                since,
-            )
-        ],
-        title="packets came faster than this machine's CPUs took them in",
-        remedy=(
-            "raise net.core.netdev_max_backlog, which costs memory and latency under load, or "
-            "spread packets over more CPUs (RPS)"
-        ),
+        SOFTNET_BACKLOG_FULL,
+        observation.change(metric, ROLE_HOST, since),
+        [observation.counter(metric, ROLE_HOST, text, since)],
     )
 
 
@@ -243,14 +200,4 @@ def stuck_evidence(observation: Observation, count: Number) -> Evidence:
 
 def unreachable(drops: Number, evidence: list[Evidence]) -> Suspect:
     """Return a dead next hop, or a router that says so, as a suspect."""
-    return Suspect(
-        cause="unreachable",
-        fault="network",
-        drops=drops,
-        evidence=evidence,
-        title="the server, or the next hop on the way to it, cannot be reached",
-        remedy=(
-            "check that the server's host is up and linked, and the way to it: ip neigh, "
-            "ip route get SERVER, ping"
-        ),
-    )
+    return Suspect(UNREACHABLE, drops, evidence)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgen.diagnosis import drops
+from loadgen.diagnosis.causes import ACCEPT_QUEUE_OVERFLOW, PACKET_LOSS, SERVER_SILENT
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
@@ -30,15 +31,15 @@ _FIRST_RETRANSMISSION = 1.0
 """Seconds after which Linux sends a SYN again the first time (RFC 6298, 2.1)."""
 
 
-def shares(count: int, unanswered: Number, suspects: Sequence[Suspect]) -> list[int]:
-    """Return how many of `count` connections each suspect explains; whole numbers, at most all."""
-    total = sum(suspect.drops for suspect in suspects)
+def shares(count: int, unanswered: Number, numbers: Sequence[Number]) -> list[int]:
+    """Return how many of `count` connections each number of drops explains: whole, at most all."""
+    total = sum(numbers)
     if not total:
-        return [0] * len(suspects)
+        return [0] * len(numbers)
     whole = total if total >= COMPLETE * unanswered else unanswered
     explained = round(count * total / whole)
     # Largest remainders, so that the parts add up to the whole.
-    exact = [explained * suspect.drops / total for suspect in suspects]
+    exact = [explained * number / total for number in numbers]
     parts = [int(part) for part in exact]
     order = sorted(range(len(exact)), key=lambda i: exact[i] - parts[i], reverse=True)
     for place in order[: explained - sum(parts)]:
@@ -69,7 +70,8 @@ def lost_handshakes(observation: Observation, ledger: Ledger) -> list[Cause]:
     ]
     causes = []
     whole = observation.count_evidence(Outcome.CONNECT_TIMEOUT, count)
-    for suspect, share in zip(found, shares(count, retransmitted + count, found), strict=True):
+    parts = shares(count, retransmitted + count, [suspect.drops for suspect in found])
+    for suspect, share in zip(found, parts, strict=True):
         taken = ledger.take([Outcome.CONNECT_TIMEOUT], share)
         if taken:
             causes.append(suspect.explains(taken, whole))
@@ -82,7 +84,7 @@ def lost_handshakes(observation: Observation, ledger: Ledger) -> list[Cause]:
 
 def _stopped_server(observation: Observation, suspect: Suspect) -> Suspect:
     """Return a silent server as the suspect where the queue is only full because of that."""
-    if suspect.cause != "accept_queue_overflow":
+    if suspect.kind is not ACCEPT_QUEUE_OVERFLOW:
         return suspect
     outcomes = (Outcome.REPLY_TIMEOUT, Outcome.CONNECT_TIMEOUT)
     timed_out = [sum(n for _, n in observation.increments(outcome)) for outcome in outcomes]
@@ -95,17 +97,7 @@ def _stopped_server(observation: Observation, suspect: Suspect) -> Suspect:
 
 def silence(observation: Observation, count: Number, evidence: list[Evidence]) -> Suspect:
     """Return a server that answers nobody as a suspect."""
-    return Suspect(
-        cause="server_silent",
-        fault="server",
-        drops=count,
-        evidence=[*evidence, *asked_in_vain(observation)],
-        title="the server answers nobody: its kernel takes connections in, its program does nothing",
-        remedy=(
-            "look at the server's process: stopped, deadlocked or swapped out "
-            "(ps -o stat,wchan, its log); restart it"
-        ),
-    )
+    return Suspect(SERVER_SILENT, count, [*evidence, *asked_in_vain(observation)])
 
 
 def asked_in_vain(observation: Observation) -> list[Evidence]:
@@ -184,19 +176,8 @@ def packet_loss(observation: Observation, count: int, evidence: list[Evidence]) 
             ),
         ),
     ]
-    return Cause(
-        cause="packet_loss",
-        fault="network",
-        connections=count,
-        first_at=evidence[0].at,
-        evidence=evidence,
-        title="packets were lost between the two hosts, and neither counts them as its own drop",
-        remedy=(
-            "look at the devices in between: ip -s link and ethtool -S on both ends, switch ports, "
-            "firewalls and routers on the way (their namespaces can be watched with --netns host=)"
-        ),
-    )
+    return PACKET_LOSS.explains(count, evidence, first_at=evidence[0].at)
 
 
 def _names(found: Sequence[Suspect]) -> str:
-    return ", ".join(f"{suspect.cause} ({suspect.drops:,} packets)" for suspect in found)
+    return ", ".join(f"{suspect.kind.name} ({suspect.drops:,} packets)" for suspect in found)

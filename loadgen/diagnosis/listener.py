@@ -8,8 +8,14 @@ net.core.somaxconn, and each has a counter of its own; ListenDrops counts these 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from loadgen.diagnosis.causes import (
+    ACCEPT_QUEUE_OVERFLOW,
+    LISTENER_DROPS,
+    NO_WAY_BACK,
+    SERVER_CONNECTION_LIMIT,
+    SYN_QUEUE_FULL,
+)
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
@@ -69,18 +75,6 @@ def connections_held(observation: Observation) -> list[Evidence]:
     return [replace_evidence(held, limit.last, text)]
 
 
-CONNECTION_LIMIT = Suspect(
-    cause="server_connection_limit",
-    fault="server",
-    drops=0,
-    title="memcached is at its connection limit",
-    remedy=(
-        "raise memcached -c, which costs file descriptors (LimitNOFILE=) and some kilobytes of "
-        "memory for each connection; or let clients keep fewer connections open"
-    ),
-)
-
-
 def listener(observation: Observation, since: float) -> Iterator[Suspect]:
     """Yield every reason for which the server's listener dropped packets from `since` on."""
     server = observation.server
@@ -96,61 +90,21 @@ def listener(observation: Observation, since: float) -> Iterator[Suspect]:
         )
         disabled = listener_disabled(observation)
         if disabled:
-            yield replace(CONNECTION_LIMIT, drops=overflows, evidence=[*disabled, counted])
+            yield Suspect(SERVER_CONNECTION_LIMIT, overflows, [*disabled, counted])
         else:
             yield accept_queue(observation, overflows, [counted])
     refused = observation.change(_EXT + "TCPReqQFullDrop", server, since)
-    yield Suspect(
-        cause="syn_queue_full",
-        fault="server_host",
-        drops=refused,
-        evidence=[
-            observation.counter(
-                _EXT + "TCPReqQFullDrop",
-                server,
-                "the listener dropped {n} SYNs because its SYN queue was full",
-                since,
-            )
-        ],
-        title="the server's queue of half-open connections was full, and SYN cookies are off",
-        remedy=(
-            "net.ipv4.tcp_syncookies = 1 on the server answers without a queue, at the price of "
-            "some TCP options in that case; a longer queue takes a larger listen() backlog "
-            "(memcached -b), net.core.somaxconn and net.ipv4.tcp_max_syn_backlog"
-        ),
-    )
+    text = "the listener dropped {n} SYNs because its SYN queue was full"
+    counted = observation.counter(_EXT + "TCPReqQFullDrop", server, text, since)
+    yield Suspect(SYN_QUEUE_FULL, refused, [counted])
     unrouted = observation.change(_IP + "OutNoRoutes", server, since)
-    yield Suspect(
-        cause="no_way_back",
-        fault="server_host",
-        drops=unrouted if server != ROLE_CLIENT else 0,
-        evidence=[
-            observation.counter(
-                _IP + "OutNoRoutes",
-                server,
-                "{n} answers found no route from the server to the client",
-                since,
-            )
-        ],
-        title="the server's host has no route back to the client",
-        remedy="on the server, `ip route get CLIENT from SERVER` shows the route or rule to mend",
-    )
+    text = "{n} answers found no route from the server to the client"
+    counted = observation.counter(_IP + "OutNoRoutes", server, text, since)
+    yield Suspect(NO_WAY_BACK, unrouted if server != ROLE_CLIENT else 0, [counted])
     other = observation.change(_EXT + "ListenDrops", server, since) - overflows - refused - unrouted
-    yield Suspect(
-        cause="listener_drops",
-        fault="server_host",
-        drops=max(0, other),
-        evidence=[
-            observation.counter(
-                _EXT + "ListenDrops",
-                server,
-                "the listener dropped {n} handshakes, more than its queues account for",
-                since,
-            )
-        ],
-        title="the server's kernel dropped handshakes at the listener, its queues not being full",
-        remedy="look for memory pressure (tcp_mem) and security modules on the server",
-    )
+    text = "the listener dropped {n} handshakes, more than its queues account for"
+    counted = observation.counter(_EXT + "ListenDrops", server, text, since)
+    yield Suspect(LISTENER_DROPS, max(0, other), [counted])
 
 
 def accept_queue(observation: Observation, overflows: Number, evidence: list[Evidence]) -> Suspect:
@@ -163,16 +117,5 @@ def accept_queue(observation: Observation, overflows: Number, evidence: list[Evi
         text = f"{waiting.value:,} connections waited for accept(), the queue takes {limit.last:,}"
         evidence.append(replace_evidence(waiting, limit.last, text))
     somaxconn = observation.setting("net.core.somaxconn", server)
-    cut = "" if somaxconn is None else f" (now {somaxconn})"
-    return Suspect(
-        cause="accept_queue_overflow",
-        fault="server_host",
-        drops=overflows,
-        evidence=evidence,
-        title="the server did not accept() connections as fast as they came: its queue was full",
-        remedy=(
-            f"a longer queue takes both the listen() backlog (memcached -b) and net.core.somaxconn"
-            f"{cut}, and only bridges bursts; a server that is too slow on average needs more "
-            "threads (memcached -t) or CPU"
-        ),
-    )
+    now = {} if somaxconn is None else {"now": f" (now {somaxconn})"}
+    return Suspect(ACCEPT_QUEUE_OVERFLOW, overflows, evidence, words=now)

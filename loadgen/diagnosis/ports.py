@@ -14,15 +14,12 @@ of which is the one that has an errno:
 
 from __future__ import annotations
 
+from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR
 from loadgen.summary import Cause, Evidence
 from loadgen.units import format_duration
-
-PORTS_EXHAUSTED = "ephemeral_ports_exhausted"
-PORT_SEARCH_SLOW = "port_search_slow"
-BIND_EARLY = "bind_without_no_port"
 
 
 def _port_use(observation: Observation) -> list[Evidence]:
@@ -62,22 +59,8 @@ def ports_exhausted(observation: Observation, ledger: Ledger) -> list[Cause]:
         at=observation.first_at(f"outcome_{Outcome.LOCAL_PORT_EXHAUSTED}"),
         text=f"connect() failed {count:,} times with EADDRNOTAVAIL",
     )
-    return [
-        Cause(
-            cause=PORTS_EXHAUSTED,
-            fault="client_host",
-            connections=count,
-            first_at=errno.at,
-            evidence=[errno, *_port_use(observation)],
-            title="the client ran out of local ports toward the server",
-            remedy=(
-                "net.ipv4.tcp_tw_reuse = 1 lets connect() take over ports in TIME_WAIT after 1 s "
-                "(needs TCP timestamps on both sides); a wider net.ipv4.ip_local_port_range moves "
-                "the wall and costs conntrack entries and ports that daemons may want; more source "
-                "or server addresses multiply it; keeping connections open removes it"
-            ),
-        )
-    ]
+    evidence = [errno, *_port_use(observation)]
+    return [PORTS_EXHAUSTED.explains(count, evidence, first_at=errno.at)]
 
 
 def port_search_slow(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -98,22 +81,8 @@ def port_search_slow(observation: Observation, ledger: Ledger) -> list[Cause]:
             f"{format_duration(usual)} before"
         ),
     )
-    return [
-        Cause(
-            cause=PORT_SEARCH_SLOW,
-            fault="client_host",
-            connections=count,
-            first_at=attribution.slow_since,
-            evidence=[inside, *_port_use(observation)],
-            title="the kernel's search for a free local port became slow and throttled the client",
-            remedy=(
-                "net.ipv4.tcp_tw_reuse = 1 or a wider net.ipv4.ip_local_port_range keeps half of "
-                "the range free; where the program can be changed, the socket option "
-                "IP_LOCAL_PORT_RANGE (Linux 6.3, step 1 since 6.8) searches without the detour; "
-                "keeping connections open removes the cause"
-            ),
-        )
-    ]
+    evidence = [inside, *_port_use(observation)]
+    return [PORT_SEARCH_SLOW.explains(count, evidence, first_at=attribution.slow_since)]
 
 
 def bind_early(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -128,17 +97,5 @@ def bind_early(observation: Observation, ledger: Ledger) -> list[Cause]:
         at=observation.first_at(f"outcome_{Outcome.BIND_PORT_EXHAUSTED}"),
         text=f"bind() failed {count:,} times with EADDRINUSE",
     )
-    return [
-        Cause(
-            cause=BIND_EARLY,
-            fault="client_host",
-            connections=count,
-            first_at=errno.at,
-            evidence=[errno, *_port_use(observation)],
-            title="binding to a source address took a port for every destination at once",
-            remedy=(
-                "set the socket option IP_BIND_ADDRESS_NO_PORT (Linux 4.2) before bind(address, 0), "
-                "so that connect() chooses the port; tcp_tw_reuse does not help before that"
-            ),
-        )
-    ]
+    evidence = [errno, *_port_use(observation)]
+    return [BIND_EARLY.explains(count, evidence, first_at=errno.at)]

@@ -6,13 +6,20 @@ something up for it. A reader who takes such a success for the tuning's doing is
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from loadgen.diagnosis.causes import (
+    PLACES,
+    PORT_SEARCH_SLOW,
+    SYN_COOKIES_SENT,
+    TIME_WAIT_OVERFLOW,
+)
 from loadgen.diagnosis.listener import listener_disabled
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER
-from loadgen.summary import Cause, Evidence, Fault
+from loadgen.summary import Cause, Evidence
 from loadgen.units import format_duration
 
-TIME_WAIT_OVERFLOW = "time_wait_overflow"
 _OVERFLOW = "netstat_TcpExt_TCPTimeWaitOverflow"
 _COOKIES = "netstat_TcpExt_TCPReqQFullDoCookies"
 
@@ -26,11 +33,7 @@ def time_wait_overflow(observation: Observation, ledger: Ledger) -> list[Cause]:
     3.6.1; ip-sysctl.rst on tcp_max_tw_buckets: do not lower it).
     """
     causes = []
-    places: tuple[tuple[str, Fault, str], ...] = (
-        (ROLE_CLIENT, "client_host", "client"),
-        (ROLE_SERVER, "server_host", "server"),
-    )
-    for role, fault, who in places:
+    for role, who in ((ROLE_CLIENT, "client"), (ROLE_SERVER, "server")):
         if not observation.change(_OVERFLOW, role):
             continue
         evidence = [
@@ -51,23 +54,10 @@ def time_wait_overflow(observation: Observation, ledger: Ledger) -> list[Cause]:
                     text=f"{most.value:,} sockets in TIME_WAIT, at most {limit.last:,} allowed",
                 )
             )
-        causes.append(
-            Cause(
-                cause=TIME_WAIT_OVERFLOW,
-                fault=fault,
-                connections=0,
-                first_at=evidence[0].at,
-                evidence=evidence,
-                title=(
-                    f"the {who}'s tcp_max_tw_buckets overflowed: TIME_WAIT was skipped, and "
-                    "successes that follow from it are false"
-                ),
-                remedy=(
-                    "raise net.ipv4.tcp_max_tw_buckets to its default again (a TIME_WAIT socket "
-                    "costs about 250 bytes) and judge the run by what happens then"
-                ),
-            )
-        )
+        place = PLACES[role]
+        kind = replace(TIME_WAIT_OVERFLOW, fault=place.fault)
+        where = {"where": f" {place.where}"}
+        causes.append(kind.explains(0, evidence, first_at=evidence[0].at, words=where))
     return causes
 
 
@@ -90,22 +80,7 @@ def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noq
                 "netstat_TcpExt_SyncookiesRecv", server, "{n} handshakes came back with a cookie"
             )
         )
-    return [
-        Cause(
-            cause="syn_cookies_sent",
-            fault="server_host",
-            connections=0,
-            first_at=evidence[0].at,
-            evidence=evidence,
-            title="the server's queue of half-open connections was full; SYN cookies stood in",
-            remedy=(
-                "a longer queue takes a larger listen() backlog (memcached -b), net.core.somaxconn "
-                "and net.ipv4.tcp_max_syn_backlog; cookies cost CPU, and window scaling or SACK "
-                "where the client sends no timestamps; many half-open connections and few "
-                "completed ones are an attack"
-            ),
-        )
-    ]
+    return [SYN_COOKIES_SENT.explains(0, evidence, first_at=evidence[0].at)]
 
 
 def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001
@@ -113,29 +88,15 @@ def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  
     attribution = observation.attribution
     if attribution.slow_since is None or attribution.port_search or attribution.generator:
         return []
-    return [
-        Cause(
-            cause="port_search_slow",
-            fault="client_host",
-            connections=0,
-            first_at=attribution.slow_since,
-            evidence=[
-                Evidence(
-                    metric="generator_connect_call_seconds",
-                    value=attribution.slow_connect,
-                    limit=attribution.baseline_connect,
-                    role=ROLE_GENERATOR,
-                    at=attribution.slow_since,
-                    text=(
-                        f"one connect() call took {format_duration(attribution.slow_connect)} on "
-                        f"average, {format_duration(attribution.baseline_connect)} before"
-                    ),
-                )
-            ],
-            title="the kernel's search for a free local port became slow and throttled the client",
-            remedy=(
-                "net.ipv4.tcp_tw_reuse = 1 or a wider net.ipv4.ip_local_port_range keeps half of "
-                "the range free"
-            ),
-        )
-    ]
+    inside = Evidence(
+        metric="generator_connect_call_seconds",
+        value=attribution.slow_connect,
+        limit=attribution.baseline_connect,
+        role=ROLE_GENERATOR,
+        at=attribution.slow_since,
+        text=(
+            f"one connect() call took {format_duration(attribution.slow_connect)} on average, "
+            f"{format_duration(attribution.baseline_connect)} before"
+        ),
+    )
+    return [PORT_SEARCH_SLOW.explains(0, [inside])]

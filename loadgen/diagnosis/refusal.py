@@ -7,9 +7,13 @@ does not count was a firewall's, on the host whose books do not balance (`drops.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from loadgen.diagnosis import drops, listener
+from loadgen.diagnosis.causes import (
+    NO_ROUTE,
+    SERVER_CONNECTION_LIMIT,
+    SERVER_GONE,
+    SERVER_REFUSES,
+)
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
@@ -45,7 +49,7 @@ def connection_limit(observation: Observation, ledger: Ledger) -> list[Cause]:
             )
         )
     evidence.extend(listener.connections_held(observation))
-    return [replace(listener.CONNECTION_LIMIT, evidence=evidence).explains(told + cut)]
+    return [SERVER_CONNECTION_LIMIT.explains(told + cut, evidence)]
 
 
 def refused(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -91,15 +95,7 @@ def _nobody_listens(observation: Observation, ledger: Ledger, count: int, whole:
     first = whole.at or 0.0
     served = observation.generated("ok", 0.0, first) or observation.generated("ok", first)
     if not served:
-        return Cause(
-            cause="server_refuses",
-            fault="server",
-            connections=count,
-            first_at=whole.at,
-            evidence=[whole],
-            title="nothing listens on the server's port",
-            remedy="start the server, or check the port and the address it listens on (ss -ltn)",
-        )
+        return SERVER_REFUSES.explains(count, [whole])
     since = first - _BEFORE_REFUSALS
     evidence = [whole]
     for outcome in (Outcome.RESET, Outcome.TRUNCATED_REPLY):
@@ -110,18 +106,7 @@ def _nobody_listens(observation: Observation, ledger: Ledger, count: int, whole:
     gone = _listener_gone(observation)
     if gone is not None:
         evidence.append(gone)
-    return Cause(
-        cause="server_gone",
-        fault="server",
-        connections=count,
-        first_at=min((item.at for item in evidence if item.at is not None), default=whole.at),
-        evidence=evidence,
-        title="the server ended during the run: connections were cut off, then nothing listened",
-        remedy=(
-            "find out why it ended (its log, the journal, dmesg for the OOM killer) and have it "
-            "restarted (Restart= in its unit)"
-        ),
-    )
+    return SERVER_GONE.explains(count, evidence)
 
 
 def _listener_gone(observation: Observation) -> Evidence | None:
@@ -170,17 +155,7 @@ def no_way_there(observation: Observation, ledger: Ledger) -> list[Cause]:
         counted = observation.counter(
             _IP + "OutNoRoutes", ROLE_CLIENT, "{n} packets found no route on the client"
         )
-        causes.append(
-            Cause(
-                cause="no_route",
-                fault="client_host",
-                connections=unrouted,
-                first_at=whole.at,
-                evidence=[whole, counted],
-                title="the client's host has no route to the server",
-                remedy="add the route; `ip route get SERVER` shows which one is missing",
-            )
-        )
+        causes.append(NO_ROUTE.explains(unrouted, [whole, counted], first_at=whole.at))
     rest = ledger.open(Outcome.UNREACHABLE)
     if rest:
         causes.append(_told_unreachable(observation, rest).explains(rest, whole))

@@ -8,13 +8,13 @@ retransmissions mean that packets are lost, and their absence that the server it
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import msgspec
 
 from loadgen.diagnosis import drops, handshake, listener
+from loadgen.diagnosis.causes import IN_FLIGHT_LIMIT, SERVER_CONNECTION_LIMIT, SERVER_SLOW
 from loadgen.diagnosis.observation import Ledger, Observation
-from loadgen.diagnosis.suspect import Suspect, replace_evidence
+from loadgen.diagnosis.suspect import replace_evidence
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR
 from loadgen.summary import Cause, Evidence, Number
@@ -35,8 +35,8 @@ def lost_requests(observation: Observation, ledger: Ledger) -> list[Cause]:
     causes = []
     disabled = listener.listener_disabled(observation)
     if disabled:
-        limit = replace(listener.CONNECTION_LIMIT, drops=count, evidence=disabled)
-        causes.append(limit.explains(ledger.take([Outcome.REPLY_TIMEOUT]), whole))
+        taken = ledger.take([Outcome.REPLY_TIMEOUT])
+        causes.append(SERVER_CONNECTION_LIMIT.explains(taken, [whole, *disabled]))
     lost = _lost(observation, ledger.open(Outcome.REPLY_TIMEOUT))
     if lost:
         causes.append(_loss(observation, ledger.take([Outcome.REPLY_TIMEOUT], lost), whole))
@@ -116,19 +116,7 @@ def slowness(observation: Observation, count: int, evidence: list[Evidence]) -> 
                 text=f"answers that came took {format_duration(reply)} on average once connected",
             ),
         ]
-    moments = [item.at for item in evidence if item.at is not None and item.at >= 0]
-    return Cause(
-        cause="server_slow",
-        fault="server",
-        connections=count,
-        first_at=min(moments, default=None),
-        evidence=evidence,
-        title="the server answers, but too slowly for this rate",
-        remedy=(
-            "give the server more threads (memcached -t) or CPU, or spread the load over more "
-            "servers; a longer --timeout only hides it"
-        ),
-    )
+    return SERVER_SLOW.explains(count, evidence)
 
 
 def _reply_time(observation: Observation) -> float | None:
@@ -158,8 +146,7 @@ def full_flight(observation: Observation, ledger: Ledger) -> list[Cause]:
     )
     hanging = [cause for cause in ledger.hanging if cause.connections]
     if hanging:
-        suspects = [Suspect(c.cause, c.fault, c.connections, c.title, c.remedy) for c in hanging]
-        parts = handshake.shares(count, 0, suspects)
+        parts = handshake.shares(count, 0, [cause.connections for cause in hanging])
         return [
             msgspec.structs.replace(cause, connections=part, evidence=[full])
             for cause, part in zip(hanging, parts, strict=True)
@@ -170,17 +157,5 @@ def full_flight(observation: Observation, ledger: Ledger) -> list[Cause]:
     life = 0.0 if total is None else total.mean - (lateness.mean if lateness else 0.0)
     if reply is not None and reply > life / 2:
         return [slowness(observation, count, [full])]
-    return [
-        Cause(
-            cause="in_flight_limit",
-            fault="generator",
-            connections=count,
-            first_at=full.at,
-            evidence=[full],
-            title="the generator may not have as many attempts under way as this rate needs",
-            remedy=(
-                "raise --max-in-flight, and the limit of open files with it: it takes the rate "
-                f"times the time of an attempt ({format_duration(max(0.0, life))} here)"
-            ),
-        )
-    ]
+    words = {"life": f" ({format_duration(max(0.0, life))} here)"}
+    return [IN_FLIGHT_LIMIT.explains(count, [full], words=words)]

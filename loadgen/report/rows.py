@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report import numbers
-from loadgen.summary import Cause, Fault, Number, Summary
+from loadgen.summary import Blame, Cause, Number, Summary
 from loadgen.thresholds import LATENCIES
 from loadgen.units import format_duration
 
-FAULTS: Final[dict[Fault, str]] = {
+FAULTS: Final[dict[Blame, str]] = {
     "generator": "the load generator",
     "client_host": "the client's host",
     "network": "the network",

@@ -187,7 +187,7 @@ def _warnings(
             "raise --interval",
         )
     for cause in causes:
-        if cause.cause == diagnosis.TIME_WAIT_OVERFLOW:
+        if cause.cause == diagnosis.TIME_WAIT_OVERFLOW.name:
             warn("false_success", cause.title, cause.remedy)
     if attribution.generator and not reasons:
         warn(

@@ -206,6 +206,7 @@ done. Kernel: Linux {kernel}. Right: {right} of {all}.
 
 A diagnosis is right when the injected fault's cause is named first, explains at least 99.9 % of the
 lost connections (failed attempts and dropped arrivals), and nothing else is named.
+[causes.md](causes.md) lists all causes, with what helps.
 
 ## Confusion matrix
 

@@ -94,7 +94,7 @@ def _summary(result: Result) -> Summary:
 
 
 def test_the_page_shows_every_fault_right() -> None:
-    """docs/diagnosis.md comes from `make diagnosis`; a fault that is new or wrong is not hidden."""
+    """docs/diagnosis.md comes from `python -m tests.faults.matrix --write`; a fault that is new or wrong is not hidden."""
     text = PAGE.read_text()
     for fault in FAULTS:
         rows = [line for line in text.splitlines() if line.startswith(f"| {fault.name} | ")]

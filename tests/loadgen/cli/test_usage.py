@@ -19,7 +19,7 @@ CASES: list[tuple[list[str], str]] = [
     (["run", "--nonsense"], "--nonsense"),
     (["run", "--rate", "0"], "'0': a rate is above 0"),
     (["run", "--rate", "fast"], "'fast' is not a rate"),
-    (["run", "--rate", "auto"], "--rate auto"),
+    (["run", "--rate", "auto"], "'--rate': auto is the lab's"),
     (["run", "--rate", "max", "--schedule", "poisson"], "--rate max is the closed loop"),
     (["run", "--rate", "5", "--schedule", "ramp:1-9"], "brings its own rates"),
     (["run", "--schedule", "linear"], "'linear' is not a schedule"),

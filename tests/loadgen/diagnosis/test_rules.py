@@ -128,6 +128,35 @@ def test_handshakes_that_timed_out(
 
 
 @pytest.mark.parametrize(
+    ("role", "metric", "expected"),
+    [
+        ("client", "nf_conntrack_stat_drop", ("conntrack_drops_client", "client_host")),
+        ("host", "nf_conntrack_stat_drop", ("conntrack_drops_between", "network")),
+        ("client", f"{EXT}IPReversePathFilter", ("reverse_path_filter_client", "client_host")),
+        ("host", f"{EXT}IPReversePathFilter", ("reverse_path_filter_between", "network")),
+    ],
+)
+def test_a_drop_is_that_of_the_host_that_counted_it(
+    role: str, metric: str, expected: tuple[str, str]
+) -> None:
+    moved: dict[str, dict[str, Number]] = {"client": dict(UNANSWERED), "server": {}, "host": {}}
+    moved[role][metric] = 30
+    room = {role: {"nf_conntrack_entries": 5, "nf_conntrack_entries_limit": 1000}}
+    assert named(observe({"connect_timeout": 10}, moved, held=room)) == [(*expected, 10)]
+
+
+def test_the_generator_s_own_bound_is_not_the_server_s_fault() -> None:
+    """Little's law: answered quickly, and still too many at a time for the bound it was given."""
+    samples = [
+        generator_sample(0.05),
+        generator_sample(1.0, scheduled=100, started=60, ok=60, dropped=40, drop_in_flight=40),
+    ]
+    (cause,) = conclude(about(run_config(), Ended(elapsed=1.0)), samples, {}).causes
+    assert (cause.cause, cause.fault, cause.connections) == ("in_flight_limit", "generator", 40)
+    assert "--max-in-flight" in cause.remedy
+
+
+@pytest.mark.parametrize(
     ("outcome", "expected"),
     [
         ("denied", ("denied_on_client", "client_host")),

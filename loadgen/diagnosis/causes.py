@@ -1,0 +1,401 @@
+"""The catalogue of causes: what can end or prevent a connection, whose fault it is, what helps. Pure.
+
+Rules decide which of these it was and bring the evidence; the words are here, once, for rules, reports,
+documentation and tests. A text may have slots, `{word}`, for what only the run knows; a slot that
+nobody fills is empty, so the text must read well without it.
+
+To add a cause: an entry here, a rule in `loadgen.diagnosis` that names it, and a fault in
+tests/faults/catalogue.py (or, where no test machine can be brought to it, a case in
+tests/loadgen/diagnosis/test_rules.py) that provokes it; then write docs/diagnosis.md anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from loadgen.outcome import Outcome
+from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
+from loadgen.summary import Blame, Cause, Evidence
+
+_SLOT = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A network namespace on the way, as causes speak of it."""
+
+    name: str
+    """Its part of a cause's name."""
+    fault: Blame
+    where: str
+
+
+PLACES: Final[Mapping[str, Place]] = MappingProxyType(
+    {
+        ROLE_CLIENT: Place("client", "client_host", "on the client"),
+        ROLE_HOST: Place("between", "network", "on the host between client and server"),
+        ROLE_SERVER: Place("server", "server_host", "on the server's host"),
+    }
+)
+"""By role."""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseKind:
+    """One entry of the catalogue.
+
+    Attributes:
+        name: as `summary.json` has it; never changes its meaning.
+        fault: whose it is.
+        title: one line for people, without a full stop.
+        remedy: the setting that helps, and its price.
+    """
+
+    name: str
+    fault: Blame
+    title: str
+    remedy: str
+
+    def explains(
+        self,
+        connections: int,
+        evidence: Sequence[Evidence],
+        *,
+        first_at: float | None = None,
+        words: Mapping[str, str] = MappingProxyType({}),
+    ) -> Cause:
+        """Return the cause of so many connections.
+
+        Args:
+            connections: failed attempts and dropped arrivals; 0 for a limit that failed nobody.
+            evidence: what speaks for it.
+            first_at: seconds into the run; None for the earliest moment of the evidence.
+            words: for the slots of title and remedy.
+        """
+        moments = [item.at for item in evidence if item.at is not None and item.at >= 0]
+        return Cause(
+            cause=self.name,
+            fault=self.fault,
+            connections=connections,
+            first_at=min(moments, default=None) if first_at is None else first_at,
+            evidence=list(evidence),
+            title=filled(self.title, words),
+            remedy=filled(self.remedy, words),
+        )
+
+
+def filled(text: str, words: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a title or remedy with its slots filled, those that `words` lacks with nothing."""
+    return _SLOT.sub(lambda slot: words.get(slot[1], ""), text)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Entries that differ by the place alone; `{where}` in their texts is the place's."""
+
+    stem: str
+    title: str
+    remedy: str
+
+    def at(self, role: str) -> CauseKind:
+        """Return the entry for the namespace of a role."""
+        place = PLACES[role]
+        words = {"where": place.where}
+        return CauseKind(
+            f"{self.stem}_{place.name}",
+            place.fault,
+            filled(self.title, words),
+            filled(self.remedy, words),
+        )
+
+
+# --- the client's ports -------------------------------------------------------------------------
+
+PORTS_EXHAUSTED: Final = CauseKind(
+    "ephemeral_ports_exhausted",
+    "client_host",
+    "the client ran out of local ports toward the server",
+    "net.ipv4.tcp_tw_reuse = 1 lets connect() take over ports in TIME_WAIT after 1 s (needs TCP "
+    "timestamps on both sides); a wider net.ipv4.ip_local_port_range moves the wall and costs "
+    "conntrack entries and ports that daemons may want; more source or server addresses multiply "
+    "it; keeping connections open removes it",
+)
+PORT_SEARCH_SLOW: Final = CauseKind(
+    "port_search_slow",
+    "client_host",
+    "the kernel's search for a free local port became slow and throttled the client",
+    "net.ipv4.tcp_tw_reuse = 1 or a wider net.ipv4.ip_local_port_range keeps half of the range "
+    "free; where the program can be changed, the socket option IP_LOCAL_PORT_RANGE (Linux 6.3, "
+    "step 1 since 6.8) searches without the detour; keeping connections open removes the cause",
+)
+BIND_EARLY: Final = CauseKind(
+    "bind_without_no_port",
+    "client_host",
+    "binding to a source address took a port for every destination at once",
+    "set the socket option IP_BIND_ADDRESS_NO_PORT (Linux 4.2) before bind(address, 0), so that "
+    "connect() chooses the port; tcp_tw_reuse does not help before that",
+)
+TIME_WAIT_OVERFLOW: Final = CauseKind(
+    "time_wait_overflow",
+    "client_host",
+    "tcp_max_tw_buckets overflowed{where}: TIME_WAIT was skipped, and successes that follow from it "
+    "are false",
+    "raise net.ipv4.tcp_max_tw_buckets to its default again (a TIME_WAIT socket costs about 250 "
+    "bytes) and judge the run by what happens then",
+)
+"""The fault is that of the host where it happens; what follows from it is the same."""
+
+# --- packets dropped on the way -----------------------------------------------------------------
+
+CONNTRACK_FULL: Final = Family(
+    "conntrack_full",
+    "the connection tracking table {where} was full",
+    "{where}: raise net.netfilter.nf_conntrack_max, at 256 to 384 bytes an entry, and hashsize with "
+    "it; or lower net.netfilter.nf_conntrack_tcp_timeout_time_wait (120 s), which forgets closed "
+    "connections sooner; or exempt this traffic (notrack), which also takes it out of NAT and "
+    "stateful rules",
+)
+CONNTRACK_DROPS: Final = Family(
+    "conntrack_drops",
+    "connection tracking {where} dropped packets though its table was not full",
+    "{where}: conntrack -S shows what it could not add; a rule that exempts this traffic (notrack) "
+    "takes it out of NAT and stateful rules",
+)
+FIREWALL: Final = Family(
+    "firewall",
+    "a firewall {where} drops or rejects these packets",
+    "{where}: look for the rule (nft list ruleset, iptables-save -c) and let them pass",
+)
+REVERSE_PATH_FILTER: Final = Family(
+    "reverse_path_filter",
+    "rp_filter {where} takes these packets for forged",
+    "{where}: mend the routes so that the way back is the way they came, or set "
+    "net.ipv4.conf.*.rp_filter = 2, which checks less",
+)
+SOFTNET_BACKLOG_FULL: Final = CauseKind(
+    "softnet_backlog_full",
+    "client_host",
+    "packets came faster than this machine's CPUs took them in",
+    "raise net.core.netdev_max_backlog, which costs memory and latency under load, or spread packets "
+    "over more CPUs (RPS)",
+)
+PACKET_LOSS: Final = CauseKind(
+    "packet_loss",
+    "network",
+    "packets were lost between the two hosts, and neither counts them as its own drop",
+    "look at the devices in between: ip -s link and ethtool -S on both ends, switch ports, firewalls "
+    "and routers on the way (their namespaces can be watched with --netns host=)",
+)
+
+# --- no way there, or back ----------------------------------------------------------------------
+
+UNREACHABLE: Final = CauseKind(
+    "unreachable",
+    "network",
+    "the server, or the next hop on the way to it, cannot be reached",
+    "check that the server's host is up and linked, and the way to it: ip neigh, ip route get SERVER, "
+    "ping",
+)
+NO_ROUTE: Final = CauseKind(
+    "no_route",
+    "client_host",
+    "the client's host has no route to the server",
+    "add the route; `ip route get SERVER` shows which one is missing",
+)
+NO_WAY_BACK: Final = CauseKind(
+    "no_way_back",
+    "server_host",
+    "the server's host has no route back to the client",
+    "on the server, `ip route get CLIENT from SERVER` shows the route or rule to mend",
+)
+
+# --- the server's listener ----------------------------------------------------------------------
+
+ACCEPT_QUEUE_OVERFLOW: Final = CauseKind(
+    "accept_queue_overflow",
+    "server_host",
+    "the server did not accept() connections as fast as they came: its queue was full",
+    "a longer queue takes both the listen() backlog (memcached -b) and net.core.somaxconn{now}, and "
+    "only bridges bursts; a server that is too slow on average needs more threads (memcached -t) or "
+    "CPU",
+)
+SYN_QUEUE_FULL: Final = CauseKind(
+    "syn_queue_full",
+    "server_host",
+    "the server's queue of half-open connections was full, and SYN cookies are off",
+    "net.ipv4.tcp_syncookies = 1 on the server answers without a queue, at the price of some TCP "
+    "options in that case; a longer queue takes a larger listen() backlog (memcached -b), "
+    "net.core.somaxconn and net.ipv4.tcp_max_syn_backlog",
+)
+SYN_COOKIES_SENT: Final = CauseKind(
+    "syn_cookies_sent",
+    "server_host",
+    "the server's queue of half-open connections was full; SYN cookies stood in",
+    "a longer queue takes a larger listen() backlog (memcached -b), net.core.somaxconn and "
+    "net.ipv4.tcp_max_syn_backlog; cookies cost CPU, and window scaling or SACK where the client "
+    "sends no timestamps; many half-open connections and few completed ones are an attack",
+)
+LISTENER_DROPS: Final = CauseKind(
+    "listener_drops",
+    "server_host",
+    "the server's kernel dropped handshakes at the listener, its queues not being full",
+    "look for memory pressure (tcp_mem) and security modules on the server",
+)
+
+# --- the server ---------------------------------------------------------------------------------
+
+_LOOK_AT_THE_SERVER = "look into the server's log: it crashed, was restarted or refuses its clients"
+SERVER_CONNECTION_LIMIT: Final = CauseKind(
+    "server_connection_limit",
+    "server",
+    "memcached is at its connection limit",
+    "raise memcached -c, which costs file descriptors (LimitNOFILE=) and some kilobytes of memory "
+    "for each connection; or let clients keep fewer connections open",
+)
+SERVER_SILENT: Final = CauseKind(
+    "server_silent",
+    "server",
+    "the server answers nobody: its kernel takes connections in, its program does nothing",
+    "look at the server's process: stopped, deadlocked or swapped out (ps -o stat,wchan, its log); "
+    "restart it",
+)
+SERVER_SLOW: Final = CauseKind(
+    "server_slow",
+    "server",
+    "the server answers, but too slowly for this rate",
+    "give the server more threads (memcached -t) or CPU, or spread the load over more servers; a "
+    "longer --timeout only hides it",
+)
+SERVER_REFUSES: Final = CauseKind(
+    "server_refuses",
+    "server",
+    "nothing listens on the server's port",
+    "start the server, or check the port and the address it listens on (ss -ltn)",
+)
+SERVER_GONE: Final = CauseKind(
+    "server_gone",
+    "server",
+    "the server ended during the run: connections were cut off, then nothing listened",
+    "find out why it ended (its log, the journal, dmesg for the OOM killer) and have it restarted "
+    "(Restart= in its unit)",
+)
+
+# --- what an outcome says by itself -------------------------------------------------------------
+
+PLAIN: Final[Mapping[Outcome, CauseKind]] = MappingProxyType(
+    {
+        Outcome.FD_EXHAUSTED: CauseKind(
+            "client_out_of_file_descriptors",
+            "client_host",
+            "the client had no file descriptor left",
+            "raise the limit of open files (ulimit -n, LimitNOFILE=) or lower --max-in-flight; each "
+            "open connection takes one descriptor",
+        ),
+        Outcome.NO_MEMORY: CauseKind(
+            "client_out_of_memory",
+            "client_host",
+            "the client's kernel had no memory for another socket",
+            "look at net.ipv4.tcp_mem and the memory limit of the client's control group",
+        ),
+        Outcome.DENIED: CauseKind(
+            "denied_on_client",
+            "client_host",
+            "a rule on the client's host forbids the connection",
+            "look for an nft or iptables rule, a `prohibit` route, a security module or a control "
+            "group's BPF program",
+        ),
+        Outcome.BAD_SOURCE: CauseKind(
+            "source_address_missing",
+            "client_host",
+            "the source address does not belong to the client's host",
+            "add the address (ip addr add), or omit it from --source-ip",
+        ),
+        Outcome.MALFORMED_REPLY: CauseKind(
+            "malformed_reply",
+            "server",
+            "the server's reply is not memcached's protocol",
+            "check that the target is a memcached and speaks the text protocol",
+        ),
+        Outcome.SERVER_ERROR: CauseKind(
+            "server_error",
+            "server",
+            "the server answered with an error",
+            "look into the server's log; SERVER_ERROR out of memory takes a larger memcached -m",
+        ),
+        Outcome.RESET: CauseKind(
+            "server_resets",
+            "server",
+            "the server reset established connections",
+            _LOOK_AT_THE_SERVER,
+        ),
+        Outcome.TRUNCATED_REPLY: CauseKind(
+            "server_closes_early",
+            "server",
+            "the server closed connections before its reply was complete",
+            _LOOK_AT_THE_SERVER,
+        ),
+    }
+)
+"""By outcome, the causes that need no counter to be understood."""
+
+# --- the generator, and the rest ----------------------------------------------------------------
+
+IN_FLIGHT_LIMIT: Final = CauseKind(
+    "in_flight_limit",
+    "generator",
+    "the generator may not have as many attempts under way as this rate needs",
+    "raise --max-in-flight, and the limit of open files with it: it takes the rate times the time of "
+    "an attempt{life}",
+)
+GENERATOR_SATURATED: Final = CauseKind(
+    "generator_saturated",
+    "generator",
+    "the generator could not keep up with the schedule",
+    "lower --rate, give it more --workers, or keep other work off its cores",
+)
+UNEXPLAINED: Final = CauseKind(
+    "unexplained",
+    "network",
+    "no counter explains these{ruled_out}",
+    "sample the server's namespace too (--netns), and look at the evidence below",
+)
+
+CATALOGUE: Final[Mapping[str, CauseKind]] = MappingProxyType(
+    {
+        kind.name: kind
+        for kind in (
+            PORTS_EXHAUSTED,
+            PORT_SEARCH_SLOW,
+            BIND_EARLY,
+            TIME_WAIT_OVERFLOW,
+            *(
+                family.at(role)
+                for family in (CONNTRACK_FULL, CONNTRACK_DROPS, FIREWALL, REVERSE_PATH_FILTER)
+                for role in PLACES
+            ),
+            SOFTNET_BACKLOG_FULL,
+            PACKET_LOSS,
+            UNREACHABLE,
+            NO_ROUTE,
+            NO_WAY_BACK,
+            ACCEPT_QUEUE_OVERFLOW,
+            SYN_QUEUE_FULL,
+            SYN_COOKIES_SENT,
+            LISTENER_DROPS,
+            SERVER_CONNECTION_LIMIT,
+            SERVER_SILENT,
+            SERVER_SLOW,
+            SERVER_REFUSES,
+            SERVER_GONE,
+            *PLAIN.values(),
+            IN_FLIGHT_LIMIT,
+            GENERATOR_SATURATED,
+            UNEXPLAINED,
+        )
+    }
+)
+"""By name, in the order in which docs/diagnosis.md lists them."""
