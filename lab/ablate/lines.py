@@ -55,7 +55,10 @@ def look(tuning: Tuning, only: Sequence[str] = (), *, tracked: bool) -> Lines:
     active = [line.key for line in lines if line.state == "active"]
     arms, questions = plan_arms(active, [key for key in active if not only or key in only])
     unfit = _unfit(tuning, arms)
-    asked = [_ask(line, questions, unfit) for line in lines]
+    asked = [
+        msgspec.structs.replace(_ask(line, questions, unfit), asked=not only or line.key in only)
+        for line in lines
+    ]
     used = {arm for line in asked for arm in (line.without, line.alone)} | {NONE, ALL}
     return Lines(
         tuning=tuning.name,

@@ -21,6 +21,7 @@ Role = Literal[
     "needed",
     "enough",
     "helps",
+    "hides",
     "no_effect",
     "harmful",
     "mixed",
@@ -48,6 +49,8 @@ class Line(Record, frozen=True, kw_only=True):
     """The arm with this line only."""
     unfit: str = ""
     """Why one of these arms cannot be: a line that needs this one."""
+    asked: bool = True
+    """Whether it is to be weighed: False for the others where `--line` names some."""
 
 
 class Lines(Record, frozen=True, kw_only=True):
@@ -140,7 +143,7 @@ class Ablation(Record, frozen=True, kw_only=True):
     alpha: float
     arms: list[ArmOutcome]
     weights: list[Weight]
-    """In the file's order."""
+    """Of the lines that were asked about, in the file's order."""
     warnings: list[str]
     repetitions: list[str]
     missing: list[str]

@@ -24,6 +24,7 @@ WORDS: Final[dict[Role, str]] = {
     "needed": "needed",
     "enough": "enough alone",
     "helps": "helps alone",
+    "hides": "hides the failures",
     "no_effect": "no detectable effect",
     "harmful": "makes it worse",
     "mixed": "helps and harms",
@@ -155,6 +156,9 @@ def _verb(role: Role, number: int) -> str:
         "needed": "are needed" if plural else "is needed",
         "enough": "are each enough alone" if plural else "is enough alone",
         "helps": "help alone, and are not enough" if plural else "helps alone, and is not enough",
+        "hides": "hide the failures and do not prevent them"
+        if plural
+        else "hides the failures and does not prevent them",
         "no_effect": "have no detectable effect" if plural else "has no detectable effect",
         "harmful": "make it worse" if plural else "makes it worse",
         "mixed": "help and harm" if plural else "helps and harms",
@@ -196,7 +200,7 @@ def ablation_sheet(found: Ablation, trials: Trials, environment: Mapping[str, ob
     return Sheet(
         title=f"{found.tuning}, line by line",
         kind="which line of a tuning does the work",
-        tone="good" if tone == "good" else "bad" if tone == "bad" else "warn",
+        tone="warn" if tone == "calm" else tone,
         sign=sign,
         words=words,
         sentence=sentence,

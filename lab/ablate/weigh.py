@@ -10,6 +10,7 @@ wrong with it alone (this one, against none)? The answers together:
     no difference      alone better                 helps
     no difference      no difference                no_effect
     less is lost without it, or more with it        harmful (mixed where the other answer is good)
+    one of the first four, by giving something up   hides (`lab.analysis.flattery`)
 
 Many tests find something by chance, so p is corrected for their number (Holm).
 """
@@ -34,6 +35,7 @@ from lab.ablate.records import (
 )
 from lab.analysis import text
 from lab.analysis.compare import ArmTrials, facts, repetitions, sort_trials
+from lab.analysis.flattery import signs, unexercised
 from lab.analysis.predictions import situation_of
 from lab.analysis.records import Estimate, Experiment
 from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
@@ -43,6 +45,7 @@ from lab.sysctl.values import integers
 from loadgen.report.rows import ranked_causes
 from loadgen.summary import Summary
 
+_GOOD = frozenset({"does_the_work", "needed", "enough", "helps"})
 _ENTRIES = "nf_conntrack_entries"
 _MOST_KEY = "net.netfilter.nf_conntrack_max"
 _BUCKETS_KEY = "net.netfilter.nf_conntrack_buckets"
@@ -290,6 +293,8 @@ def weigh(
     limits = next((t.sysctls["server"] for t in experiment.trials if "server" in t.sysctls), {})
     weights = []
     for line in lines.lines:
+        if not line.asked:
+            continue
         if line.state != "active":
             role, says = _idle(line, outcomes, limits)
             weights.append(Weight(line=line, role=role, without=None, alone=None, says=says))
@@ -303,12 +308,15 @@ def weigh(
             role = "inconclusive"
         if line.unfit and role in {"no_effect", "inconclusive"}:
             role = "needed"
+        if role in _GOOD and _hides(line, trials):
+            role = "hides"
         says = _says(line, outcomes, (without, alone))
         weights.append(Weight(line=line, role=role, without=without, alone=alone, says=says))
     verdict, sentence = judge(
         facts(_named(trials[NONE], "kernel-default")),
         facts(_named(trials[ALL], lines.tuning)),
         alpha=alpha,
+        unexercised=unexercised([*trials[NONE].summaries, *trials[ALL].summaries]),
     )
     return Ablation(
         name=experiment.name,
@@ -325,6 +333,19 @@ def weigh(
         warnings=[*lines.notes, *_warnings(lines, outcomes, alpha)],
         repetitions=repetitions(experiment, summaries),
         missing=missing,
+    )
+
+
+def _hides(line: Line, trials: Mapping[str, ArmTrials]) -> bool:
+    """Whether what a line gains rests on something given up (`lab.analysis.flattery`)."""
+
+    def doubtful(arm: str | None) -> frozenset[str]:
+        known = trials.get(arm or "")
+        return frozenset(sign.name for sign in signs(known.summaries if known else ()))
+
+    return bool(
+        doubtful(line.alone) - doubtful(NONE)
+        or (line.without is not None and doubtful(ALL) - doubtful(line.without))
     )
 
 

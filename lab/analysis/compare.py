@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from lab.analysis.differences import Difference
+from lab.analysis.flattery import reached, resets, signs, unexercised
 from lab.analysis.gates import RelativeGate
 from lab.analysis.records import (
     ArmResult,
@@ -181,7 +182,12 @@ def facts(arm: ArmTrials) -> ArmFacts:
         ),
         limited=arm.limited,
         unusable=arm.unusable,
-        causes=tuple(cause.title for cause, _, _ in ranked_causes(arm.summaries)),
+        causes=tuple(
+            cause.title for cause, connections, _ in ranked_causes(arm.summaries) if connections
+        ),
+        signs=signs(arm.summaries),
+        resets=resets(arm.summaries),
+        reached=reached(arm.summaries),
     )
 
 
@@ -297,14 +303,17 @@ def compare(
     gates: Sequence[RelativeGate] = (),
     skipped: Sequence[str] = (),
     faults: Sequence[str] = (),
+    claim: bool = True,
 ) -> Comparison:
-    """Return the comparison of two arms."""
+    """Return the comparison of two arms; `claim` as in `lab.analysis.verdict.judge`."""
     verdict, sentence = judge(
         facts(before),
         facts(after),
         alpha=alpha,
         differences=tuple(difference.name for difference in differences),
         load=tuple(difference.name for difference in differences if difference.load),
+        unexercised=unexercised([*before.summaries, *after.summaries]),
+        claim=claim,
     )
     return Comparison(
         name=name,

@@ -16,7 +16,14 @@ EXPERIMENT_SCHEMA: Final = "churnlab.experiment/1"
 COMPARISON_SCHEMA: Final = "churnlab.comparison/1"
 
 VerdictName = Literal[
-    "prevents", "reduces", "no_effect", "worse", "inconclusive", "generator_limited"
+    "prevents",
+    "reduces",
+    "hides",
+    "no_effect",
+    "worse",
+    "not_exercised",
+    "inconclusive",
+    "generator_limited",
 ]
 
 

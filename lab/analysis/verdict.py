@@ -6,10 +6,16 @@ trials of the two arms. All other metrics describe. The rules, first match wins:
     generator_limited  the generator could not keep up: an arm has no valid trial, or more spoiled
                        runs than valid ones, and who passed is then a selection
     inconclusive       no test of so few trials could reach the level; or the load itself differed
+    not_exercised      nothing was lost in either arm, and no limit was reached: nothing was put to
+                       the test
+    hides              significantly less lost, but the successes after are not what they seem: they
+                       rest on something given up (`lab.analysis.flattery`)
     prevents           significantly less lost, in (nearly) every trial before, none at all after
     reduces            significantly less lost, but not as cleanly as that
     worse              significantly more lost
     no_effect          no detectable difference in what was lost
+
+`prevents` and `reduces` alone say that a tuning helps; they alone exit 0.
 """
 
 from __future__ import annotations
@@ -20,15 +26,18 @@ from typing import Final
 
 import msgspec
 
+from lab.analysis.flattery import Sign
 from lab.analysis.records import VerdictName
 from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, reachable, trials_for_test
 from lab.analysis.text import count, plural, probability, seconds, share
 
-FAILS: Final[frozenset[VerdictName]] = frozenset({"no_effect", "worse"})
+FAILS: Final[frozenset[VerdictName]] = frozenset({"no_effect", "worse", "hides"})
 """Verdicts of an experiment that a pipeline takes for a failure: the tuning is to do something."""
-REGRESSION: Final[frozenset[VerdictName]] = frozenset({"worse"})
+REGRESSION: Final[frozenset[VerdictName]] = frozenset({"worse", "hides"})
 """The same of two stored results: the second is only not to be worse, and gates can ask for more."""
-UNMEASURED: Final[frozenset[VerdictName]] = frozenset({"inconclusive", "generator_limited"})
+UNMEASURED: Final[frozenset[VerdictName]] = frozenset(
+    {"not_exercised", "inconclusive", "generator_limited"}
+)
 """Verdicts that say nothing of the tuning: never a finding, neither way."""
 
 NEARLY_EVERY: Final = 0.9
@@ -37,9 +46,10 @@ NEARLY_EVERY: Final = 0.9
 _MOST_NAMED: Final = 4
 
 NOTHING_FAILED: Final = (
-    "Nothing failed in either arm at this rate, so there was nothing to prevent: "
-    "raise --rate or --duration."
+    "Nothing failed in either arm at this rate, and no limit was reached, so there was nothing to "
+    "prevent and nothing was shown: raise --rate or --duration."
 )
+NOTHING_LOST: Final = "Nothing was lost in either, so the second is not worse than the first."
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -76,6 +86,12 @@ class ArmFacts(msgspec.Struct, frozen=True):
     """Trials that are partial or have no readable summary."""
     causes: tuple[str, ...] = ()
     """Titles of the causes, the one that explains most connections first."""
+    signs: tuple[Sign, ...] = ()
+    """What its successes rest on, where they are not what they seem."""
+    resets: bool = False
+    """Its connections were closed by RST."""
+    reached: tuple[str, ...] = ()
+    """Titles of the limits that were reached without losing anyone."""
 
     @property
     def shares(self) -> list[float]:
@@ -195,6 +211,8 @@ def judge(
     alpha: float = ALPHA,
     differences: tuple[str, ...] = (),
     load: tuple[str, ...] = (),
+    unexercised: tuple[str, ...] = (),
+    claim: bool = True,
 ) -> tuple[VerdictName, str]:
     """Return the verdict and the sentence for it.
 
@@ -205,17 +223,21 @@ def judge(
         differences: names of what besides the tuning differs between the arms.
         load: those of them that decide how much was asked of the kernel: rate, duration or the
             like. With any, losses do not compare.
+        unexercised: why this load puts less to the test than it seems, a clause each.
+        claim: somebody claims that `after` prevents something. False for two stored results, of
+            which the second is only not to be worse: there nothing lost is good news.
     """
     found = _spoiled(before, after) or _selected(before, after) or _too_few(before, after, alpha)
     if found is not None:
         return found
-    if load:
+    name, sentence = _compare(before, after, alpha, unexercised, claim=claim)
+    reset_alone = name == "hides" and after.resets and not before.resets
+    if load and not reset_alone:
         verb = "differs" if len(load) == 1 else "differ"
         return "inconclusive", (
             f"The load was not the same ({_named(load)} {verb}), so what was lost does not compare. "
             f"{_both(before, after)}"
         )
-    name, sentence = _compare(before, after, alpha)
     if differences:
         others = (
             f"{differences[0]} differs too, and may be the reason"
@@ -233,17 +255,71 @@ def _named(names: tuple[str, ...]) -> str:
     return f"{shown} and {plural(rest, 'other thing')}" if rest > 0 else shown
 
 
-def _compare(before: ArmFacts, after: ArmFacts, alpha: float) -> tuple[VerdictName, str]:
+def _compare(
+    before: ArmFacts,
+    after: ArmFacts,
+    alpha: float,
+    unexercised: tuple[str, ...],
+    *,
+    claim: bool,
+) -> tuple[VerdictName, str]:
     if not before.losing and not after.losing:
-        return "no_effect", NOTHING_FAILED
+        return _nothing_lost(before, after, unexercised, claim=claim)
     p = mann_whitney(before.shares, after.shares)
     both = _both(before, after)
     if p > alpha:
         return "no_effect", (
-            f"The tuning {_quoted(after)} makes no detectable difference (p = {probability(p)}). {both}"
+            f"The tuning {_quoted(after)} makes no detectable difference (p = {probability(p)}). "
+            f"{both}{_doubt(after)}"
         )
     if cliffs_delta(before.shares, after.shares) > 0:
-        return "worse", f"The tuning {_quoted(after)} makes it worse. {both}"
+        return "worse", f"The tuning {_quoted(after)} makes it worse. {both}{_doubt(before)}"
+    hidden = [sign.text for sign in after.signs]
+    if after.resets and not before.resets:
+        hidden.append(
+            "resets: its connections were closed by RST, which leaves no TIME_WAIT, and those of "
+            f"{_quoted(before)} were not"
+        )
+    if hidden:
+        return "hides", (
+            f"The tuning {_quoted(after)} hides these failures and does not prevent them: its "
+            f"successes rest on {'; and on '.join(hidden)}. {both}"
+        )
+    scope = (
+        " Mind that every connection was closed by RST: this says nothing of a load that closes "
+        "with FIN and holds its ports."
+        if after.resets
+        else ""
+    )
     if not after.losing and before.losing >= NEARLY_EVERY * len(before.losses):
-        return "prevents", f"The tuning {_quoted(after)} prevents these failures. {both}"
-    return "reduces", f"The tuning {_quoted(after)} reduces these failures. {both}"
+        return "prevents", f"The tuning {_quoted(after)} prevents these failures. {both}{scope}"
+    return "reduces", f"The tuning {_quoted(after)} reduces these failures. {both}{scope}"
+
+
+def _nothing_lost(
+    before: ArmFacts, after: ArmFacts, unexercised: tuple[str, ...], *, claim: bool
+) -> tuple[VerdictName, str]:
+    """Return the verdict where neither arm lost anything."""
+    if not claim:
+        return "no_effect", f"{NOTHING_LOST}{_doubt(before)}{_doubt(after)}"
+    met = [
+        f"With {_quoted(arm)} a limit was reached that cost nobody a connection: "
+        f"{arm.reached[0].rstrip('.')}."
+        for arm in (before, after)
+        if arm.reached
+    ]
+    if met:
+        return "no_effect", (
+            "Nothing failed in either arm at this rate, so there was nothing to prevent: raise "
+            f"--rate or --duration. {' '.join(met)}"
+        )
+    why = f" Mind that {'; and '.join(unexercised)}." if unexercised else ""
+    return "not_exercised", f"{NOTHING_FAILED}{why}"
+
+
+def _doubt(arm: ArmFacts) -> str:
+    """Return a sentence for an arm whose successes are not what they seem; empty for others."""
+    if not arm.signs:
+        return ""
+    rest = "; and on ".join(sign.text for sign in arm.signs)
+    return f" Mind that successes with {_quoted(arm)} rest on {rest}."

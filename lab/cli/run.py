@@ -16,8 +16,8 @@ from loadgen.errors import Exit
 
 _EPILOG = (
     "Any sysctl.d file is a tuning: lab run --after ./90-memcached.conf. The verdict `prevents` "
-    "and `reduces` exit 0; `no_effect` and `worse` exit 99; `inconclusive` and "
-    "`generator_limited` exit 3."
+    "and `reduces` exit 0; `no_effect`, `worse` and `hides` exit 99; `not_exercised`, "
+    "`inconclusive` and `generator_limited` exit 3."
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from markupsafe import Markup
 from rich import box
@@ -19,12 +19,10 @@ from rich.text import Text
 
 from lab.report.html import environment
 from lab.report.markdown import escape
+from lab.report.terminal import STYLES
+from lab.report.view import Tone
 from loadgen.report.page.frame import style
 from loadgen.summary import Record
-
-Tone = Literal["good", "bad", "warn", "calm"]
-_STYLES: Final = {"good": "green", "bad": "red", "warn": "yellow", "calm": "cyan"}
-
 
 LISTED: Final = "sheet.json"
 
@@ -118,7 +116,7 @@ def _rich_table(table: Table) -> RichTable:
 
 def renderable(sheet: Sheet) -> RenderableType:
     """Return the sheet for rich to print. Text from outside is never read as markup."""
-    style = _STYLES[sheet.tone]
+    style = STYLES[sheet.tone]
     parts: list[RenderableType] = []
     for section in sheet.sections:
         if section.long:

@@ -14,7 +14,15 @@ from rich.text import Text
 from lab.analysis.records import Comparison
 from lab.report.view import LABELS, metric_rows, prediction_rows, reasons
 
-_STYLES: Final = {"good": "green", "bad": "red", "warn": "yellow", "calm": "cyan"}
+STYLES: Final = {
+    "good": "green",
+    "bad": "red",
+    "warn": "yellow",
+    "calm": "cyan",
+    "mask": "magenta",
+    "idle": "blue",
+}
+"""By tone: the colour on a terminal."""
 _JUDGED: Final = {"better": "green", "worse": "red", "": ""}
 
 
@@ -65,7 +73,7 @@ def _predictions(comparison: Comparison) -> list[RenderableType]:
 def renderable(comparison: Comparison) -> RenderableType:
     """Return the comparison for rich to print. Text from outside is never read as markup."""
     tone, sign, words = LABELS[comparison.verdict]
-    style = _STYLES[tone]
+    style = STYLES[tone]
     gates = [
         f"{'pass' if gate.passed else 'FAIL'}  {gate.arm}  {gate.expression}  ({gate.value})"
         for gate in comparison.gates

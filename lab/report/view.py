@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lab.analysis import text
 from lab.analysis.compare import METRICS, TITLES
@@ -17,11 +17,16 @@ from loadgen.report.page.figures import Course
 from loadgen.report.rows import Told
 from loadgen.units import format_duration
 
-LABELS: Final[dict[VerdictName, tuple[str, str, str]]] = {
+Tone = Literal["good", "bad", "warn", "calm", "mask", "idle"]
+"""The colour of a verdict; each has one of its own on the page and on a terminal."""
+
+LABELS: Final[dict[VerdictName, tuple[Tone, str, str]]] = {
     "prevents": ("good", "✓", "Prevents the failures"),
     "reduces": ("good", "↓", "Reduces the failures"),
+    "hides": ("mask", "≈", "Hides the failures, does not prevent them"),
     "no_effect": ("calm", "=", "No detectable effect"),
     "worse": ("bad", "✗", "Makes it worse"),
+    "not_exercised": ("idle", "∅", "Nothing was put to the test"),
     "inconclusive": ("warn", "?", "Inconclusive"),
     "generator_limited": ("warn", "!", "Not measured: the generator was the limit"),
 }

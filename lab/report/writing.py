@@ -30,8 +30,12 @@ def compare_stored(
     predictions: Sequence[Prediction] = (),
     gates: Sequence[RelativeGate] = (),
     differences: Sequence[Difference] = (),
+    claim: bool = True,
 ) -> Comparison:
-    """Return the comparison of a stored experiment's two arms, `before` and `after`."""
+    """Return the comparison of a stored experiment's two arms, `before` and `after`.
+
+    `claim` is as in `lab.analysis.verdict.judge`.
+    """
     summaries = stored.summaries()
     before, after = (
         comparing.sort_trials(stored.experiment, summaries, arm) for arm in ("before", "after")
@@ -47,6 +51,7 @@ def compare_stored(
         gates=gates,
         skipped=settings.skipped(stored.experiment),
         faults=view.faults(stored.experiment),
+        claim=claim,
     )
 
 

@@ -54,6 +54,7 @@ def test_one_line_may_be_asked_for() -> None:
     lines = look(tuned(MIXED), ["net.ipv4.tcp_tw_reuse"], tracked=False)
     asked = [line for line in lines.lines if line.without is not None]
     assert [line.key for line in asked] == ["net.ipv4.tcp_tw_reuse"]
+    assert [line.key for line in lines.lines if line.asked] == ["net.ipv4.tcp_tw_reuse"]
     assert lines.arms[ALL] == ["net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range"]
     with pytest.raises(ValueError, match=r"mine has no line 'net\.x'; it has net\.ipv4"):
         look(tuned(MIXED), ["net.x"], tracked=False)

@@ -9,10 +9,12 @@ from lab.ablate.records import ALL, NONE, Ablation, Contrast, Line, Role
 from lab.ablate.render import PLOT, WORDS, ablation_sheet, summary_line
 from lab.ablate.weigh import role_of
 from lab.report import sheet
+from loadgen.summary import MetricRange, Summary
 from tests.lab.ablate.worlds import ablation, lines_of, summary
 
-REUSE, RANGE, TIMEOUT = (
+REUSE, RANGE, TIMEOUT, BUCKETS = (
     "net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_max_tw_buckets",
 )  # fmt: skip
 CLEAN = [0.0] * 6
 
@@ -242,3 +244,38 @@ def test_an_interrupted_ablation_says_so() -> None:
 
 def test_every_role_has_its_words() -> None:
     assert set(WORDS) == set(Role.__args__)  # type: ignore[attr-defined]
+
+
+def destroying(lost: float) -> Summary:
+    """A run in which TIME_WAIT was given up."""
+    found = summary(lost)
+    moved = MetricRange(first=0, last=400, min=0, max=400, delta=400)
+    kernel = {"client": {"netstat_TcpExt_TCPTimeWaitOverflow": moved}}
+    return msgspec.structs.replace(found, kernel=kernel)
+
+
+def test_a_line_that_hides_the_failures_does_no_work() -> None:
+    lines = lines_of([REUSE, BUCKETS])
+    found = ablation(
+        lines,
+        {
+            NONE: losing(0.5),
+            ALL: [destroying(0.0)] * 6,
+            "only-tcp_tw_reuse": losing(0.5),
+            "without-tcp_tw_reuse": [destroying(0.0)] * 6,
+        },
+    )
+    assert roles(found) == {"tcp_tw_reuse": "no_effect", "tcp_max_tw_buckets": "hides"}
+    assert found.verdict == "hides"
+    assert "tcp_max_tw_buckets hides the failures" in summary_line(found)
+
+
+def test_lines_that_nobody_asked_about_are_not_listed() -> None:
+    lines = lines_of([REUSE, TIMEOUT])
+    only = [msgspec.structs.replace(one, asked=one.key == REUSE) for one in lines.lines]
+    found = ablation(
+        msgspec.structs.replace(lines, lines=only),
+        {NONE: losing(0.5), ALL: CLEAN, "only-tcp_tw_reuse": CLEAN},
+    )
+    assert list(roles(found)) == ["tcp_tw_reuse"]
+    assert "tcp_fin_timeout" not in summary_line(found)

@@ -1,8 +1,10 @@
 """The verdict rules, one line each."""
 
+import msgspec
 import pytest
 
-from lab.analysis.verdict import NOTHING_FAILED, ArmFacts, Loss, judge
+from lab.analysis.flattery import Sign
+from lab.analysis.verdict import NOTHING_FAILED, NOTHING_LOST, ArmFacts, Loss, judge
 
 
 def arm(
@@ -42,7 +44,7 @@ CLEAN = [0, 0, 0, 0, 0]
         ([0, *[9] * 9], [0] * 10, "prevents"),
         (CLEAN, [600, 610, 620, 630, 640], "worse"),
         ([10, 11, 12, 13, 14], [20, 21, 22, 23, 24], "worse"),
-        (CLEAN, CLEAN, "no_effect"),
+        (CLEAN, CLEAN, "not_exercised"),
         ([5, 6, 7, 8, 9], [5, 6, 7, 8, 9], "no_effect"),
         ([1000] * 5, [1000] * 5, "no_effect"),
         ([0, 0, 0, 0, 3], CLEAN, "no_effect"),
@@ -139,3 +141,69 @@ def test_a_minority_that_the_generator_let_pass_is_a_selection(spoiled: tuple[in
     assert "it spoiled 6 of the 11 runs" in sentence
     half = arm("a", [600] * 5, limited=5), arm("b", CLEAN)
     assert judge(*half)[0] == "prevents"
+
+
+LOST = [600, 610, 620, 630, 640]
+DOUBT = Sign("time_wait_destroyed", "TIME_WAIT given up")
+
+
+def flattered(facts: ArmFacts) -> ArmFacts:
+    return msgspec.structs.replace(facts, signs=(DOUBT,))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (LOST, CLEAN, "hides"),
+        (LOST, [100, 110, 90, 95, 105], "hides"),
+        (LOST, LOST, "no_effect"),
+        (CLEAN, LOST, "worse"),
+        (CLEAN, CLEAN, "not_exercised"),
+        ([600] * 3, [0] * 3, "inconclusive"),
+    ],
+)
+def test_successes_that_rest_on_something_given_up_are_hidden_failures(
+    before: list[int], after: list[int], verdict: str
+) -> None:
+    name, sentence = judge(arm("a", before), flattered(arm("b", after)))
+    assert name == verdict
+    if name in {"hides", "no_effect"}:
+        assert "rest on TIME_WAIT given up" in sentence
+
+
+def test_a_flattered_arm_before_is_told_where_it_matters() -> None:
+    name, sentence = judge(flattered(arm("a", CLEAN)), arm("b", LOST))
+    assert name == "worse"
+    assert "Mind that successes with “a” rest on TIME_WAIT given up" in sentence
+    assert judge(flattered(arm("a", LOST)), arm("b", CLEAN))[0] == "prevents"
+
+
+def test_resets_of_one_arm_alone_prevent_nothing_whatever_the_load() -> None:
+    reset = msgspec.structs.replace(arm("b", CLEAN), resets=True)
+    name, sentence = judge(arm("a", LOST), reset, load=("closes first",))
+    assert name == "hides"
+    assert "closed by RST" in sentence
+    assert judge(reset, arm("b", LOST), load=("closes first",))[0] == "inconclusive"
+    both = msgspec.structs.replace(arm("a", LOST), resets=True)
+    name, sentence = judge(both, reset)
+    assert name == "prevents"
+    assert "says nothing of a load that closes with FIN" in sentence
+
+
+def test_a_limit_that_cost_nobody_a_connection_was_put_to_the_test() -> None:
+    near = msgspec.structs.replace(arm("a", CLEAN), reached=("the search became slow",))
+    name, sentence = judge(near, arm("b", CLEAN))
+    assert name == "no_effect"
+    assert "the search became slow" in sentence
+
+
+def test_why_nothing_was_put_to_the_test_is_told() -> None:
+    pair = arm("a", CLEAN), arm("b", CLEAN)
+    name, sentence = judge(*pair, unexercised=("every connection was closed by RST",))
+    assert name == "not_exercised"
+    assert sentence.endswith("Mind that every connection was closed by RST.")
+
+
+def test_of_two_stored_results_nothing_lost_is_good_news() -> None:
+    name, sentence = judge(arm("a", CLEAN), arm("b", CLEAN), claim=False)
+    assert (name, sentence) == ("no_effect", NOTHING_LOST)

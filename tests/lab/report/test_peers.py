@@ -18,7 +18,8 @@ from lab.analysis.gates import parse_gate
 from lab.analysis.records import Comparison, Gate, VerdictName
 from lab.analysis.store import StoreError, load
 from lab.analysis.verdict import FAILS, REGRESSION
-from lab.report import hlog, json_, junit, markdown, terminal
+from lab.report import hlog, html, json_, junit, markdown, terminal
+from lab.report.view import LABELS
 from loadgen.errors import Exit
 from tests.lab.synthetic import HOSTILE, Plan, write_experiment, write_run
 
@@ -128,7 +129,8 @@ def test_junit_agrees_with_the_exit_code(
     ("verdict", "failures", "errors"),
     [
         ("prevents", 1, 0), ("reduces", 1, 0), ("no_effect", 2, 0), ("worse", 2, 0),
-        ("inconclusive", 1, 1), ("generator_limited", 1, 1),
+        ("inconclusive", 1, 1), ("generator_limited", 1, 1), ("hides", 2, 0),
+        ("not_exercised", 1, 1),
     ],
 )  # fmt: skip
 def test_junit_counts_gates_and_verdict(
@@ -286,3 +288,29 @@ class TestAcross:
         write_run(tmp_path / "a", Plan(), seed=1)
         with pytest.raises(StoreError, match="has no arm 'after'"):
             report.compare_across(f"{tmp_path / 'a'}:after", str(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words", "tone"),
+    [
+        ("hides", "Hides the failures, does not prevent them", "tone-mask"),
+        ("not_exercised", "Nothing was put to the test", "tone-idle"),
+    ],
+)
+def test_a_verdict_that_is_no_success_is_told_by_every_writer(
+    directory: Path, comparison: Comparison, verdict: VerdictName, words: str, tone: str
+) -> None:
+    found = msgspec.structs.replace(comparison, verdict=verdict, gates=[])
+    stored = load(directory)
+    assert words in terminal.render(found)
+    assert words in markdown.render(stored.experiment, found)
+    page = html.render(stored, found, directory)
+    assert words in page
+    assert f'class="verdict {tone}"' in page
+    assert f".{tone} {{" in page, "a colour of its own"
+    assert json.loads(json_.render(found))["verdict"] == verdict
+    [suite] = junitparser.JUnitXml.fromstring(junit.render(found).encode())
+    assert suite.failures + suite.errors == 1
+    assert exit_code(found) != Exit.PASS
+    tones = [tone for tone, _, _ in LABELS.values()]
+    assert tones.count(LABELS[verdict][0]) == 1

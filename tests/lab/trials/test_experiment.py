@@ -96,6 +96,36 @@ def test_the_same_tuning_twice_has_no_effect(tmp_path: Path, tunings: tuple[str,
 
 
 @pytest.mark.kernel
+def test_a_tuning_that_gives_up_time_wait_hides_the_failures(
+    tmp_path: Path, tunings: tuple[str, str]
+) -> None:
+    """The same few ports, and none of them ever held: nothing fails, and nothing is prevented."""
+    before, _ = tunings
+    (tmp_path / "hide.conf").write_text(
+        (tmp_path / before).read_text() + "net.ipv4.tcp_max_tw_buckets = 50\n"
+    )
+    options = [*_PATIENT, "--rate", "300", "--duration", "1s", "--trials", "4", "--out", "report"]
+    done = _lab("run", "--before", before, "--after", "./hide.conf", *options, cwd=tmp_path)
+    assert done.returncode == 99, done.stderr
+    found = json.loads((tmp_path / "report/comparison.json").read_text())
+    assert found["verdict"] == "hides"
+    assert "TCPTimeWaitOverflow" in found["sentence"]
+    assert "does not prevent" in done.stdout
+
+
+@pytest.mark.kernel
+def test_a_load_that_reaches_nothing_shows_nothing(
+    tmp_path: Path, tunings: tuple[str, str]
+) -> None:
+    before, after = tunings
+    options = [*_PATIENT, "--rate", "100", "--duration", "1s", "--trials", "4", "--out", "report"]
+    done = _lab("run", "--before", before, "--after", after, *options, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    found = json.loads((tmp_path / "report/comparison.json").read_text())
+    assert found["verdict"] == "not_exercised"
+
+
+@pytest.mark.kernel
 def test_several_servers_and_client_addresses(tmp_path: Path, tunings: tuple[str, str]) -> None:
     """Each pair of addresses has a pool of ports of its own: 4 times 200 hold 400 connections."""
     before, after = tunings
