@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from loadgen.accounting import PREFIX
 from loadgen.config import RunConfig
 from loadgen.diagnosis.honesty import Attribution
+from loadgen.diagnosis.series import NEVER_READ, Series
 from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, Sample
@@ -32,6 +32,8 @@ class Observation:
     attribution: Attribution
     samples: Mapping[str, Sequence[Sample]]
     """By role, in the order of time."""
+    series: Mapping[str, Mapping[str, Series]]
+    """The same by role and metric."""
     kernel: Mapping[str, Mapping[str, MetricRange]]
     sysctls: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """In force when the run began, by role."""
@@ -68,11 +70,15 @@ class Observation:
         """Return a kernel metric over the whole record, or None where it was not read."""
         return self.kernel.get(role, {}).get(name)
 
-    def _like(self, role: str) -> Iterator[Sequence[Sample]]:
-        """Yield the samples of a role, and of the same role of other shards (`client@2`)."""
-        for name, series in self.samples.items():
-            if name.partition("@")[0] == role:
-                yield series
+    def _like(self, name: str, role: str | None) -> Iterator[Series]:
+        """Yield a metric's series of a role, and of the same role of other shards (`client@2`)."""
+        for label, metrics in self.series.items():
+            if label.partition("@")[0] == role and name in metrics:
+                yield metrics[name]
+
+    def _generator(self, name: str) -> Series:
+        """Return the series of one of the generator's counters."""
+        return self.series.get(ROLE_GENERATOR, {}).get(PREFIX + name, NEVER_READ)
 
     def change(
         self, name: str, role: str | None = ROLE_CLIENT, since: float = 0.0, until: float = 1e9
@@ -82,31 +88,20 @@ class Observation:
         The clients of several shards are different hosts, and add up; their views of a server are
         views of the same one, and do not.
         """
-        moved = [_moved(series, name, since, until) for series in self._like(role or "")]
+        moved = [series.moved(since, until) for series in self._like(name, role)]
         return sum(moved) if role == ROLE_CLIENT else max(moved, default=0)
 
     def moved_at(self, name: str, role: str | None = ROLE_CLIENT) -> float | None:
         """Return when a counter was first seen above where it stood at the run's start."""
-        moments = []
-        for series in self._like(role or ""):
-            readings = [(s.t, s.values[name]) for s in series if name in s.values]
-            start = next((v for t, v in reversed(readings) if t <= 0), None)
-            start = readings[0][1] if start is None and readings else start
-            first = next((t for t, v in readings if start is not None and v > start), None)
-            if first is not None:
-                moments.append(first)
-        return min(moments, default=None)
+        moments = (series.rose_at() for series in self._like(name, role))
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def most(self, name: str, role: str | None = ROLE_CLIENT) -> Evidence | None:
         """Return the highest reading of a gauge as evidence, or None where it was not read."""
-        readings = [
-            (item.values[name], item.t)
-            for item in self.samples.get(role or "", ())
-            if name in item.values
-        ]
-        if not readings:
+        found = self.series.get(role or "", {}).get(name, NEVER_READ).most()
+        if found is None:
             return None
-        value, at = max(readings, key=lambda reading: reading[0])
+        value, at = found
         return Evidence(
             metric=name,
             value=value,
@@ -130,21 +125,16 @@ class Observation:
 
     def first_at(self, name: str) -> float | None:
         """Return when a counter of the generator was first seen above 0; None if never."""
-        for item in self.samples.get(ROLE_GENERATOR, ()):
-            if item.values.get(PREFIX + name, 0) > 0:
-                return item.t
-        return None
+        return self._generator(name).above(0)
 
     def generated(self, name: str, since: float = 0.0, until: float = 1e9) -> Number:
         """Return how far a counter of the generator moved between two moments."""
-        series = self.samples.get(ROLE_GENERATOR, ())
-        return _moved(series, PREFIX + name, since, until, missing=0)
+        return self._generator(name).moved(since, until, missing=0)
 
     def increments(self, outcome: Outcome) -> list[tuple[float, int]]:
         """Return when, and by how many, an outcome's count grew."""
-        name = f"{PREFIX}outcome_{outcome}"
-        series = [(s.t, int(s.values.get(name, 0))) for s in self.samples.get(ROLE_GENERATOR, ())]
-        return [(b[0], b[1] - a[1]) for a, b in pairwise([(0.0, 0), *series]) if b[1] > a[1]]
+        grown = self._generator(f"outcome_{outcome}").increments()
+        return [(t, int(count)) for t, count in grown]
 
     def silent(self, outcome: Outcome) -> int:
         """Return how many attempts timed out while the server did nothing that anyone could see.
@@ -157,14 +147,11 @@ class Observation:
         connecting = outcome is Outcome.CONNECT_TIMEOUT
         config = self.config
         limit = min(config.timeout, config.connect_timeout) if connecting else config.timeout
-        answered = [
-            (s.t, s.values.get(PREFIX + "ok", 0)) for s in self.samples.get(ROLE_GENERATOR, ())
-        ]
+        answered = self._generator("ok")
         found = 0
         for t, count in self.increments(outcome):
             since = t - limit + _SETTLES
-            during = [ok for at, ok in answered if since <= at <= t]
-            if len(during) > 1 and during[0] == during[-1] and not self._served(since, t):
+            if answered.still(since, t) and not self._served(since, t):
                 found += count
         return found
 
@@ -184,28 +171,6 @@ class Observation:
             at=self.first_at(f"outcome_{outcome}"),
             text=f"{count:,} × {DESCRIPTIONS[outcome]}",
         )
-
-
-def _moved(
-    series: Sequence[Sample],
-    name: str,
-    since: float,
-    until: float,
-    missing: Number | None = None,
-) -> Number:
-    """Return how far a counter moved from the last reading at `since` to the first at `until`."""
-    before: Number | None = missing
-    after: Number | None = None
-    for item in series:
-        value = item.values.get(name)
-        if value is None:
-            continue
-        if item.t <= since or before is None:
-            before = value
-        after = value
-        if item.t >= until:
-            break
-    return 0 if before is None or after is None else max(0, after - before)
 
 
 @dataclass(slots=True)

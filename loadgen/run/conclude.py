@@ -16,6 +16,7 @@ from loadgen.accounting import totals_of
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse
+from loadgen.diagnosis.series import by_metric
 from loadgen.latency import Counts
 from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
@@ -68,7 +69,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     """
     config = about.config
     by_role: dict[str, list[Sample]] = {}
-    for item in samples:
+    for item in sorted(samples, key=lambda item: item.t):
         by_role.setdefault(item.role, []).append(item)
     generator_samples = by_role.get(ROLE_GENERATOR, [])
     totals = totals_of(generator_samples[-1].values) if generator_samples else Totals()
@@ -86,6 +87,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
         totals=totals,
         attribution=attribution,
         samples=by_role,
+        series={role: by_metric(found) for role, found in by_role.items()},
         kernel=kernel,
         sysctls=about.sysctls,
         latency=latencies,
