@@ -1,10 +1,12 @@
 """Connection-churn load generator: opens short TCP connections and watches the kernel.
 
-The pure modules (schedule, protocol, outcome, accounting, histogram, diagnosis, summary, …) import
-no socket, clock, file or trio. The shell around them (engine, worker, coordinator, sampling, cli)
-does the work. `loadgen` knows nothing of tunings and labs; `lab` uses it, never the reverse.
+docs/design.md says which modules are pure, without socket, clock, file or trio; the shell around
+them does the work. `loadgen` knows nothing of tunings and labs; `lab` uses it, never the reverse.
 """
 
 from importlib import metadata
 
-__version__ = metadata.version("churnlab")
+try:
+    __version__ = metadata.version("churnlab")
+except metadata.PackageNotFoundError:  # a checkout on PYTHONPATH, never installed
+    __version__ = "0+checkout"

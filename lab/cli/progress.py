@@ -88,7 +88,7 @@ class Progress:
             "--rate gives another)"
         )
 
-    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002
+    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002 - a watcher's signature
         """Show which trial is running."""
         if self._bar is not None and self._task is not None:
             again = f", again ({repetition})" if repetition else ""

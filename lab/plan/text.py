@@ -31,7 +31,7 @@ def _slow(limit: Limit, found: Forecast) -> str:
     )
 
 
-def _exhausted(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - one signature for all
+def _exhausted(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signature of the others - one signature for all
     return f"after {count(limit.connections)} connections no port is free: EADDRNOTAVAIL"
 
 
@@ -44,14 +44,14 @@ def _tracked(limit: Limit, found: Forecast) -> str:
     )
 
 
-def _buckets(limit: Limit, found: Forecast) -> str:  # noqa: ARG001
+def _buckets(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signature of the others
     return (
         f"after {count(limit.connections)} connections tcp_max_tw_buckets is reached: connections "
         "end without TIME_WAIT, unprotected against stray segments"
     )
 
 
-def _files(limit: Limit, found: Forecast) -> str:  # noqa: ARG001
+def _files(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signature of the others
     return f"{count(limit.connections)} connections are open at once: EMFILE"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -61,7 +60,8 @@ def build_config(options: LoadOptions) -> RunConfig:
     targets = [parse_target(text) for text in options.targets or (_DEFAULT_TARGET,)]
     namespaces = parse_namespaces(options.namespaces)
     for name in namespaces.values():
-        os.close(open_namespace(name))
+        with open_namespace(name):
+            pass
     addresses = addresses_of(targets, options.allowed, namespaces.values())
     check_sources(options.source_addresses, addresses)
     for expression in options.thresholds:

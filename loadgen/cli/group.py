@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
         """Return the verbs in the order a newcomer meets them."""
         return list(self._verbs)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import the verb's module."""
         if cmd_name not in self._verbs:
             return None
@@ -51,7 +51,7 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """List the verbs without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(self._verbs.items()))

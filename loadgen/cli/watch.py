@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -82,11 +83,17 @@ def command(**options: Any) -> None:
         if not os.path.isdir(f"/proc/{pid}"):  # noqa: PTH112 - one line, and no Path needed
             fail(f"--pid {pid}: no such process")
     exporter = _exporter(options["listen"])
+    where = nullcontext() if options["netns"] is None else open_namespace(options["netns"])
     try:
-        namespace = None if options["netns"] is None else open_namespace(options["netns"])
-        with Session(
-            namespace, _addresses(options["target"]), stats=options["stats"], pids=options["pid"]
-        ) as session:
+        with (
+            where as namespace,
+            Session(
+                namespace,
+                _addresses(options["target"]),
+                stats=options["stats"],
+                pids=options["pid"],
+            ) as session,
+        ):
             _watch(session, options, exporter)
     except ValueError as error:
         fail(str(error))
@@ -124,7 +131,7 @@ def _exporter(where: tuple[str, int] | None) -> Exporter | None:
         exporter = Exporter(host, port)
     except OSError as error:
         fail(f"--listen {host}:{port}: {error.strerror}; give another port")
-    click.echo(f"serving http://{host or '0.0.0.0'}:{exporter.port}/metrics", err=True)  # noqa: S104
+    click.echo(f"serving http://{host or '0.0.0.0'}:{exporter.port}/metrics", err=True)  # noqa: S104 - what an empty host means, in words
     return exporter
 
 

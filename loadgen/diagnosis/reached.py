@@ -61,7 +61,7 @@ def time_wait_overflow(observation: Observation, ledger: Ledger) -> list[Cause]:
     return causes
 
 
-def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001
+def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001 - a rule's signature
     """The SYN queue was full, and cookies stood in for it."""
     server = observation.server
     if server is None or not observation.change(_COOKIES, server):
@@ -83,7 +83,7 @@ def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noq
     return [SYN_COOKIES_SENT.explains(0, evidence, first_at=evidence[0].at)]
 
 
-def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001
+def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001 - a rule's signature
     """connect() was slow, but nothing was due that it could have held up: the closed loop."""
     attribution = observation.attribution
     if attribution.slow_since is None or attribution.port_search or attribution.generator:

@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from loadgen import __version__
+
 
 def _first_line(path: str, prefix: str) -> str | None:
     try:
@@ -34,5 +36,5 @@ def describe() -> dict[str, Any]:
         "memory_kib": int(memory.split()[0]) if memory else None,
         "python": platform.python_version(),
         "trio": metadata.version("trio"),
-        "churnlab": metadata.version("churnlab"),
+        "churnlab": __version__,
     }

@@ -93,7 +93,7 @@ class Live:
         """Take the terminal."""
         if self._enabled:
             from rich.console import Console  # noqa: PLC0415 - 60 ms that only a terminal needs
-            from rich.live import Live as Display  # noqa: PLC0415
+            from rich.live import Live as Display  # noqa: PLC0415 - the same
 
             self._display = Display(
                 console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True

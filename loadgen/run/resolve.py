@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from loadgen.sample import KERNEL_ROLES, is_kernel_role
@@ -17,7 +17,7 @@ RESERVED_DESCRIPTORS = 64
 
 
 def addresses_of(
-    targets: Iterable[Target], allow: Sequence[Network], namespaces: Iterable[str]
+    targets: Iterable[Target], allow: Collection[Network], namespaces: Collection[str]
 ) -> list[tuple[str, int]]:
     """Return each target's address, resolved once so that no name look-up is in the load's way.
 
@@ -66,21 +66,18 @@ def _can_bind(address: str) -> bool:
     return False
 
 
-def _belongs_to(address: str, namespaces: Iterable[str]) -> bool:
+def _belongs_to(address: str, namespaces: Collection[str]) -> bool:
     """Return whether the address is this namespace's own or one of the named namespaces'."""
     if _is_local(address):
         return True
     for name in namespaces:
-        descriptor = open_namespace(name)
-        try:
+        with open_namespace(name) as descriptor:
             if run_inside(descriptor, lambda: _is_local(address)):
                 return True
-        finally:
-            os.close(descriptor)
     return False
 
 
-def check_sources(sources: Iterable[str], targets: Iterable[tuple[str, int]] = ()) -> None:
+def check_sources(sources: Iterable[str], targets: Collection[tuple[str, int]] = ()) -> None:
     """Check that every source address is this namespace's, and of the targets' family.
 
     Raises:

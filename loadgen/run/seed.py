@@ -30,10 +30,10 @@ def seed(config: RunConfig) -> bool | None:
     try:
         if server is None:
             return all(_seed_one(address, config) for address in config.addresses)
-        return run_inside(
-            open_namespace(server),
-            lambda: all(_seed_one(address, config) for address in config.addresses),
-        )
+        with open_namespace(server) as namespace:
+            return run_inside(
+                namespace, lambda: all(_seed_one(address, config) for address in config.addresses)
+            )
     except (OSError, MemcacheError, NamespaceError):
         return False
 

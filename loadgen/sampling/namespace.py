@@ -16,7 +16,8 @@ import ctypes
 import errno
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,8 +59,9 @@ def _in_thread(call: Callable[[], _T]) -> _T:
     return results[0]
 
 
-def open_namespace(name: str) -> int:
-    """Return a descriptor of the namespace that `name` means.
+@contextmanager
+def open_namespace(name: str) -> Iterator[int]:
+    """Open the namespace that `name` means, for the length of one `with`; gives its descriptor.
 
     Args:
         name: a process id, a name that `ip netns` knows, or a path to a namespace file.
@@ -74,12 +76,16 @@ def open_namespace(name: str) -> int:
     else:
         path = _NAMED / name
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise NamespaceError(
             f"no network namespace {name!r}: {path}: {error.strerror}",
             "give a process id, a name from `ip netns list` or a path",
         ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def own_namespace() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import ExitStack
 from types import TracebackType
@@ -41,9 +40,7 @@ class Readers:
         with ExitStack() as stack:
             namespaces: dict[str, int | None] = {ROLE_CLIENT: None}
             for role, name in config.namespaces.items():
-                descriptor = open_namespace(name)
-                stack.callback(os.close, descriptor)
-                namespaces[role] = descriptor
+                namespaces[role] = stack.enter_context(open_namespace(name))
             readers: dict[str, list[Reader]] = {}
             self._namespaces: dict[str, NamespaceReader] = {}
             for role, namespace in namespaces.items():
