@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -40,8 +41,22 @@ def schema(name: str) -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
-        **msgspec.json.schema(record),
+        **_without_indentation(msgspec.json.schema(record)),
     }
+
+
+def _without_indentation(found: Any) -> Any:
+    """Return a schema whose descriptions are as Python 3.13 keeps docstrings, on any version."""
+    if isinstance(found, dict):
+        return {
+            key: cleandoc(value)
+            if key == "description" and isinstance(value, str)
+            else _without_indentation(value)
+            for key, value in found.items()
+        }
+    if isinstance(found, list):
+        return [_without_indentation(value) for value in found]
+    return found
 
 
 def schema_text(name: str) -> str:
