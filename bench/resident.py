@@ -1,4 +1,4 @@
-"""The resident memory of a run's workers, read from /proc while it goes on."""
+"""The resident memory of a run's processes, read from /proc while it goes on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the workers held at one moment."""
+    """What a run's processes held at one moment."""
 
     t: float
     """Seconds since the watch began."""
     megabytes: float
+    """The workers, together."""
+    coordinator: float = 0.0
+    """Megabytes of the process that started them, samples the kernel and writes the files."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -42,6 +45,17 @@ def workers() -> list[int]:
     return found
 
 
+def parents(pids: list[int]) -> list[int]:
+    """Return the ids of the processes that started these: the coordinators of workers."""
+    found = set()
+    for pid in pids:
+        with suppress(OSError):
+            # proc(5): the name in parentheses may hold anything, so count from its end.
+            after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found.add(int(after[1]))
+    return sorted(found)
+
+
 def megabytes(pids: list[int]) -> float:
     """Return the resident memory of processes together; what has ended counts nothing."""
     total = 0
@@ -56,5 +70,6 @@ async def watch(readings: list[Reading], every: float = 0.5) -> None:
     begin = time.monotonic()
     while True:
         if pids := workers():
-            readings.append(Reading(time.monotonic() - begin, megabytes(pids)))
+            now = time.monotonic() - begin
+            readings.append(Reading(now, megabytes(pids), megabytes(parents(pids))))
         await trio.sleep(every)

@@ -1,7 +1,7 @@
 """One long run: does the CPU per connection stay the same, and the memory?
 
-Goals: CPU per connection flat within 10 % over 10 minutes, resident memory flat after the first
-10 s. The run is cut into windows; each is compared with the median of all.
+Goals: CPU per connection flat within 10 % over 10 minutes, resident memory of all processes of the
+run flat after the first 10 s, until the summary is made. The run is cut into windows; each is compared with the median of all.
 """
 
 from __future__ import annotations
@@ -45,15 +45,21 @@ def windows(samples: Sequence[Sample], length: float) -> list[tuple[float, Run]]
 
 
 def memory(readings: Sequence[resident.Reading]) -> str:
-    """Return what the workers' memory did after it had settled, as one line."""
+    """Return what the memory of workers and coordinator did after it had settled, a line each."""
     begin = readings[0].t
     settled = [reading for reading in readings if reading.t - begin >= SETTLED]
-    if not settled:
-        return f"memory: {readings[-1].megabytes:.1f} MB at the end; shorter than {SETTLED:g} s"
-    values = [reading.megabytes for reading in settled]
+    last = readings[-1]
+    workers = _course("workers", [reading.megabytes for reading in settled], last.megabytes)
+    kept = _course("coordinator", [reading.coordinator for reading in settled], last.coordinator)
+    return f"{workers}\n{kept}"
+
+
+def _course(name: str, values: Sequence[float], last: float) -> str:
+    if not values:
+        return f"memory of the {name}: {last:.1f} MB at the end; shorter than {SETTLED:g} s"
     return (
-        f"memory: {values[0]:.1f} MB after {SETTLED:g} s, {values[-1]:.1f} MB at the end, "
-        f"between {min(values):.1f} and {max(values):.1f}"
+        f"memory of the {name}: {values[0]:.1f} MB after {SETTLED:g} s, {values[-1]:.1f} MB at the "
+        f"end, between {min(values):.1f} and {max(values):.1f}"
     )
 
 

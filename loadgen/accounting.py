@@ -6,9 +6,12 @@ read from its samples alone, also when it was cut off in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from loadgen.messages import Tick, Totals
+from loadgen import latency
+from loadgen.latency import Counts, IntervalHistogram
+from loadgen.messages import TAGS, Histograms, Tick, Totals
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Number
 
@@ -149,3 +152,65 @@ class TickMerger:
         if number > self._emitted:
             self._emitted = number
             yield self.sample(max(tick.t for tick in ticks))
+
+
+_LAST = sys.maxsize
+"""The number of the interval that ends with the run."""
+
+
+class HistogramMerger:
+    """Turns the histograms of several workers into the run's, one interval after the other.
+
+    Every worker sends one for each second, and one more when it ends; a worker that the kernel held
+    back passes over a second and counts it into the next. A second is complete when all that still
+    run have sent it, or one of them has ended. Nothing is kept but what is incomplete and the sum.
+
+    Args:
+        workers: how many there are.
+        length: seconds of an interval.
+    """
+
+    def __init__(self, workers: int, length: float) -> None:
+        self._running = workers
+        self._length = length
+        self._pending: dict[int, list[Histograms]] = {}
+        self._written = 0.0
+        self._elapsed = 0.0
+        self.latest: dict[str, Counts] = {}
+        """By tag, of the last interval that was complete."""
+        self.total: dict[str, Counts] = {}
+        """By tag, of all intervals that were complete."""
+
+    def add(self, message: Histograms) -> list[IntervalHistogram]:
+        """Take one worker's histograms; return the intervals that they complete."""
+        number = _LAST if message.number < 0 else message.number
+        arrived = self._pending.setdefault(number, [])
+        arrived.append(message)
+        if number == _LAST or len(arrived) < self._running:
+            return []
+        return self._complete(lambda other: other <= number)
+
+    def end(self, t: float = 0.0) -> list[IntervalHistogram]:
+        """Note that a worker sends no more, and ended at `t`; return what this completes."""
+        self._running -= 1
+        self._elapsed = max(self._elapsed, t)
+        return self._complete(lambda number: self._running == 0 or number != _LAST)
+
+    def finish(self) -> list[IntervalHistogram]:
+        """Return all that is incomplete: nobody is waited for any more."""
+        return self._complete(lambda _: True)
+
+    def _complete(self, which: Callable[[int], bool]) -> list[IntervalHistogram]:
+        found = []
+        for number in sorted(filter(which, self._pending)):
+            parts = self._pending.pop(number)
+            end = self._elapsed if number == _LAST else number * self._length
+            start, self._written = self._written, max(self._written, end)
+            self.latest = {
+                tag: latency.merged(part.counts.get(tag, {}) for part in parts) for tag in TAGS
+            }
+            for tag, counts in self.latest.items():
+                self.total[tag] = latency.merged((self.total.get(tag, {}), counts))
+                if counts:
+                    found.append(IntervalHistogram(tag, start, self._written - start, counts))
+        return found

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from loadgen.summary import Latency
 
 _SUB_BUCKET_BITS = 8
@@ -58,6 +60,17 @@ def slow_bucket(microseconds: int) -> int:
 
 Counts = Mapping[int, int]
 """A histogram at rest: how many values fell into each bucket, empty buckets left out."""
+
+
+class IntervalHistogram(msgspec.Struct, frozen=True):
+    """The latencies of one tag that were counted in one stretch of the run."""
+
+    tag: str
+    start: float
+    """Seconds since the run's start."""
+    length: float
+    """Seconds."""
+    counts: Counts
 
 
 def sparse(dense: list[int]) -> dict[int, int]:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.analysis.records import Arm, Experiment, Trial
+from loadgen.latency import IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run import stored as stored_runs
 from loadgen.sample import Sample
@@ -44,7 +45,7 @@ class StoredTrial(msgspec.Struct, frozen=True):
         with _no_collection():
             return rundir.read_samples(self.path)
 
-    def latencies(self) -> list[rundir.Interval]:
+    def latencies(self) -> list[IntervalHistogram]:
         """Return the interval histograms that are whole."""
         return rundir.read_intervals(self.path)
 

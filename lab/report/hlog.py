@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from lab.analysis.store import Stored, StoredTrial
+from loadgen.latency import IntervalHistogram
 from loadgen.messages import LATENCIES
 from loadgen.run import rundir
 
@@ -27,13 +28,13 @@ def render(stored: Stored) -> dict[str, str]:
     return files
 
 
-def _whole(trial: StoredTrial, origin: str) -> list[rundir.Interval]:
+def _whole(trial: StoredTrial, origin: str) -> list[IntervalHistogram]:
     """Return the histograms of a trial as one interval for each latency."""
     assert trial.summary is not None
     found = rundir.totals(trial.latencies())
     start = _seconds_between(origin, trial.trial.started_at)
     return [
-        rundir.Interval(tag, start, trial.summary.elapsed, found[tag])
+        IntervalHistogram(tag, start, trial.summary.elapsed, found[tag])
         for tag in LATENCIES
         if found.get(tag)
     ]

@@ -19,7 +19,7 @@ from hdrh.histogram import HdrHistogram
 
 from loadgen import latency, sample, summary
 from loadgen.files import write_whole
-from loadgen.latency import Counts
+from loadgen.latency import Counts, IntervalHistogram
 from loadgen.sample import Sample
 from loadgen.summary import Summary
 
@@ -35,15 +35,6 @@ HEADER = (
     "#[values are microseconds, timestamps are seconds since the run's start]\n"
     '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
 )
-
-
-class Interval(msgspec.Struct, frozen=True):
-    """One line of `latency.hlog`."""
-
-    tag: str
-    start: float
-    length: float
-    counts: Mapping[int, int]
 
 
 class RunDirectory:
@@ -76,7 +67,7 @@ class RunDirectory:
         """Append to `samples.jsonl`."""
         self._samples.write(b"".join(map(sample.encode_line, samples)))
 
-    def add_intervals(self, intervals: Iterable[Interval]) -> None:
+    def add_intervals(self, intervals: Iterable[IntervalHistogram]) -> None:
         """Append to `latency.hlog`."""
         self._histograms.write("".join(map(interval_line, intervals)))
         self._histograms.flush()
@@ -107,7 +98,7 @@ def write_summary(path: Path, result: Summary) -> None:
     write_whole(path / SUMMARY, summary.encode(result))
 
 
-def interval_line(interval: Interval) -> str:
+def interval_line(interval: IntervalHistogram) -> str:
     """Return one line of an interval log, newline included."""
     histogram = HdrHistogram(1, _LONGEST, _DIGITS)
     # Our own layout, index for index. Recording value by value takes the coordinator 10 ms a second,
@@ -149,7 +140,7 @@ def read_samples(path: Path) -> list[Sample]:
         return []
 
 
-def read_intervals(path: Path) -> list[Interval]:
+def read_intervals(path: Path) -> list[IntervalHistogram]:
     """Return the whole lines of `latency.hlog`."""
     try:
         with (path / HISTOGRAMS).open(encoding="ascii", errors="replace") as lines:
@@ -158,7 +149,7 @@ def read_intervals(path: Path) -> list[Interval]:
         return []
 
 
-def _intervals(lines: IO[str]) -> Iterator[Interval]:
+def _intervals(lines: IO[str]) -> Iterator[IntervalHistogram]:
     for line in lines:
         fields = line.strip().split(",")
         if len(fields) != 5 or not fields[0].startswith("Tag="):
@@ -168,7 +159,7 @@ def _intervals(lines: IO[str]) -> Iterator[Interval]:
             start, length = float(fields[1]), float(fields[2])
         except Exception:  # noqa: BLE001, S112 - a damaged payload fails in many ways inside hdrh
             continue
-        yield Interval(fields[0].removeprefix("Tag="), start, length, _counts(histogram))
+        yield IntervalHistogram(fields[0].removeprefix("Tag="), start, length, _counts(histogram))
 
 
 def _counts(histogram: HdrHistogram) -> dict[int, int]:
@@ -184,7 +175,7 @@ def _counts(histogram: HdrHistogram) -> dict[int, int]:
     return counts
 
 
-def totals(intervals: Iterable[Interval]) -> dict[str, Counts]:
+def totals(intervals: Iterable[IntervalHistogram]) -> dict[str, Counts]:
     """Return the whole run's histogram of each tag."""
     by_tag: dict[str, list[Counts]] = {}
     for interval in intervals:

@@ -16,11 +16,10 @@ import msgspec
 from loadgen import accounting, latency
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
-from loadgen.latency import Counts
+from loadgen.latency import Counts, IntervalHistogram
 from loadgen.messages import Totals
 from loadgen.run import rundir
 from loadgen.run.conclude import About, Ended, conclude
-from loadgen.run.rundir import Interval
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 
@@ -35,7 +34,7 @@ class StoredRun(msgspec.Struct, frozen=True):
     path: Path
     about: About
     samples: list[Sample]
-    intervals: list[Interval]
+    intervals: list[IntervalHistogram]
     histograms: dict[str, Counts]
     """The whole run's, by tag."""
 
@@ -52,7 +51,7 @@ class Salvaged(msgspec.Struct, frozen=True):
     """None where `run.json` cannot be read."""
     summary: Summary
     samples: list[Sample]
-    intervals: list[Interval]
+    intervals: list[IntervalHistogram]
     missing: list[str]
     """What could not be read, or had to be guessed; one line each."""
 

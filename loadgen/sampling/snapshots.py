@@ -9,7 +9,8 @@ the sysctls then in force, and the last two seconds of samples. It is written to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +63,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Those of the two seconds before."""
 
 
-class Watch:
+class NewOutcomes:
     """Notices outcomes that were not there before."""
 
     def __init__(self) -> None:
@@ -86,15 +87,27 @@ def failures(values: Mapping[str, Number]) -> Iterator[tuple[str, Number]]:
             yield f"dropped_{name.removeprefix(_DROP)}", count
 
 
-def recent(samples: Sequence[Sample], t: float) -> list[Sample]:
-    """Return the samples of the two seconds before `t`; all roles, in their order."""
-    found = []
-    for item in reversed(samples):
-        if item.t < t - 2 * RECENT:
-            break
-        if item.t >= t - RECENT:
-            found.append(item)
-    return found[::-1]
+class Recent:
+    """The last seconds of a run's samples, and no more, however long it goes on."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque()
+        self._now = float("-inf")
+
+    def add(self, sample: Sample) -> None:
+        """Take in the next sample; let go of those that no snapshot will ask for any more."""
+        self._samples.append(sample)
+        self._now = max(self._now, sample.t)
+        # A snapshot is taken a moment after the tick that it is for.
+        while self._samples[0].t < self._now - 2 * RECENT:
+            self._samples.popleft()
+
+    def before(self, t: float) -> list[Sample]:
+        """Return the samples of the two seconds before `t`, and since; all roles, in order."""
+        return [item for item in self._samples if item.t >= t - RECENT]
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
 
 def file_of(outcome: str) -> str:

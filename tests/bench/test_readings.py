@@ -166,8 +166,10 @@ def test_a_soak_is_cut_into_windows() -> None:
 
 
 def test_memory_is_judged_after_it_settled() -> None:
-    readings = [Reading(t, 30.0 + min(t, 10.0) / 10) for t in range(0, 61, 5)]
-    assert soak.memory(readings) == (
-        "memory: 31.0 MB after 10 s, 31.0 MB at the end, between 31.0 and 31.0"
-    )
+    """The workers' and the coordinator's, each on a line of its own."""
+    readings = [Reading(t, 20.0 if t < 5 else 31.0, 40.0 + t) for t in (0.0, 4.0, 11.0, 20.0)]
+    assert soak.memory(readings).splitlines() == [
+        "memory of the workers: 31.0 MB after 10 s, 31.0 MB at the end, between 31.0 and 31.0",
+        "memory of the coordinator: 51.0 MB after 10 s, 60.0 MB at the end, between 51.0 and 60.0",
+    ]
     assert soak.memory(readings[:1]).endswith("shorter than 10 s")

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from loadgen.config import RunConfig
-from loadgen.latency import bucket, describe
+from loadgen.latency import IntervalHistogram, bucket, describe
 from loadgen.run.conclude import About, Ended
-from loadgen.run.rundir import Interval, RunDirectory, totals
+from loadgen.run.rundir import RunDirectory, totals
 from loadgen.sample import Sample, ranges
 from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (
@@ -78,7 +78,7 @@ def environment() -> dict[str, Any]:
 
 def _latency_interval(
     tag: str, second: int, centre: float, number: int, dice: random.Random
-) -> Interval:
+) -> IntervalHistogram:
     counts: dict[int, int] = {}
     sampled = min(number, 400)
     for index in range(sampled):
@@ -87,7 +87,7 @@ def _latency_interval(
             value *= dice.uniform(2, 9)
         place = bucket(int(value * 1e6))
         counts[place] = counts.get(place, 0) + number // sampled + (index < number % sampled)
-    return Interval(tag, float(second), 1.0, counts)
+    return IntervalHistogram(tag, float(second), 1.0, counts)
 
 
 def write_run(path: Path, plan: Plan, seed: int) -> Summary:
@@ -114,7 +114,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
     config = msgspec.to_builtins(about.config)
     directory.write_run(msgspec.to_builtins(about))
     samples: list[Sample] = []
-    intervals: list[Interval] = []
+    intervals: list[IntervalHistogram] = []
     scheduled = ok = failed = dropped = 0.0
     calls = call_seconds = user = system = 0.0
     recycled = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import sample
-from loadgen.accounting import TickMerger, add, group_of, totals_of, values_of
-from loadgen.messages import Tick, Totals
+from loadgen.accounting import HistogramMerger, TickMerger, add, group_of, totals_of, values_of
+from loadgen.latency import IntervalHistogram
+from loadgen.messages import Histograms, Tick, Totals
 from loadgen.sample import Sample
 from tests.loadgen.builders import totals
 
@@ -150,3 +152,79 @@ def test_samples_are_ordered_and_end_with_everything(
 def test_messages_keep_totals_exactly() -> None:
     tick = Tick(3, 0.3, Totals(ok=1, started=1, scheduled=1, connect_call_seconds=0.1))
     assert msgspec.json.decode(msgspec.json.encode(tick), type=Tick) == tick
+
+
+# --- the seconds that all workers share -------------------------------------------------------
+
+
+def _second(number: int, count: int = 1) -> Histograms:
+    return Histograms(number, {"total": {5: count}} if count else {})
+
+
+def _told(found: list[IntervalHistogram]) -> list[tuple[float, float, int]]:
+    return [(item.start, item.length, sum(item.counts.values())) for item in found]
+
+
+def test_a_second_is_complete_when_every_worker_has_sent_it() -> None:
+    merger = HistogramMerger(2, 1.0)
+    assert _told(merger.add(_second(1, 3))) == []
+    assert _told(merger.add(_second(1, 4))) == [(0.0, 1.0, 7)]
+    assert merger.latest["total"] == {5: 7}
+
+
+def test_a_worker_that_was_held_back_passes_over_a_second() -> None:
+    merger = HistogramMerger(2, 1.0)
+    for number in (1, 2):
+        assert _told(merger.add(_second(number))) == []
+    assert _told(merger.add(_second(2, 9))) == [(0.0, 1.0, 1), (1.0, 1.0, 10)]
+
+
+def test_what_is_left_when_all_have_ended_reaches_to_the_end() -> None:
+    merger = HistogramMerger(2, 1.0)
+    merger.add(_second(-1, 2))
+    assert _told(merger.end(1.4)) == []
+    merger.add(_second(-1, 3))
+    assert _told(merger.end(1.5)) == [(0.0, 1.5, 5)]
+
+
+def test_a_worker_that_was_lost_is_not_waited_for() -> None:
+    merger = HistogramMerger(2, 1.0)
+    merger.add(_second(1, 2))
+    assert _told(merger.end()) == [(0.0, 1.0, 2)]
+    assert _told(merger.add(_second(2, 2))) == [(1.0, 1.0, 2)]
+
+
+def test_a_tag_without_values_is_no_line() -> None:
+    merger = HistogramMerger(1, 1.0)
+    assert merger.add(_second(1, 0)) == []
+    assert merger.finish() == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(0, 5)), max_size=40),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_no_latency_is_lost_or_counted_twice(
+    sent: list[tuple[int, int, int]], reports: list[bool]
+) -> None:
+    """Workers pass over seconds, end with a report or without one, and nothing overlaps."""
+    merger = HistogramMerger(3, 1.0)
+    at = [0, 0, 0]
+    found: list[IntervalHistogram] = []
+    due = 0
+    for worker, passed, count in sent:
+        at[worker] += passed
+        due += count
+        found += merger.add(_second(at[worker], count))
+    for worker, reported in enumerate(reports):
+        if reported:
+            due += 1
+            found += merger.add(_second(-1))
+        found += merger.end(at[worker] + 0.5 if reported else 0.0)
+    found += merger.finish()
+    assert sum(sum(item.counts.values()) for item in found) == due
+    assert merger.total.get("total", {}).get(5, 0) == due
+    for before, after in pairwise(found):
+        assert before.start + before.length <= after.start + after.length
+        assert after.start >= before.start
+    assert merger.finish() == []

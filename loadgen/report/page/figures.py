@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from loadgen.latency import IntervalHistogram
 from loadgen.report.numbers import quantity, seconds
 from loadgen.report.page.series import POINTS, Tracks, Values
-from loadgen.run.rundir import Interval
 from loadgen.summary import Summary
 
 Axis = Literal["time", "percentile"]
@@ -28,7 +28,7 @@ class Course(msgspec.Struct, frozen=True):
     """Of the runs: `trial 3`."""
     summaries: list[Summary | None]
     tracks: list[Tracks]
-    intervals: list[list[Interval]]
+    intervals: list[list[IntervalHistogram]]
     shown: int
     """The run whose course is the line: the middle one by lost share."""
     events: list[tuple[float, str]] = []

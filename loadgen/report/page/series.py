@@ -16,8 +16,7 @@ from typing import Final
 
 import msgspec
 
-from loadgen.latency import Counts, merged, quantile
-from loadgen.run.rundir import Interval
+from loadgen.latency import Counts, IntervalHistogram, merged, quantile
 from loadgen.sample import ROLE_GENERATOR, Sample
 
 POINTS: Final = 120
@@ -203,7 +202,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 def latency_spans(
-    intervals: Iterable[Interval], tag: str, q: float, width: float = 1.0
+    intervals: Iterable[IntervalHistogram], tag: str, q: float, width: float = 1.0
 ) -> list[Span]:
     """Return a quantile of one latency over each stretch of time, in seconds, in order.
 
@@ -214,7 +213,7 @@ def latency_spans(
         width: seconds of a stretch; the intervals that begin in it are added up, so that a long
             run, of which not every second can be drawn, loses no spike between two points.
     """
-    stretches: dict[int, list[Interval]] = {}
+    stretches: dict[int, list[IntervalHistogram]] = {}
     for interval in intervals:
         if interval.tag == tag and interval.counts:
             stretches.setdefault(int(interval.start / width + 1e-6), []).append(interval)

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import latency, summary
+from loadgen.latency import IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run.conclude import About, Ended, conclude
-from loadgen.run.rundir import Interval, RunDirectory
+from loadgen.run.rundir import RunDirectory
 from loadgen.sample import Sample
 from tests.loadgen.builders import about
 
@@ -24,7 +25,7 @@ _counts = st.dictionaries(
 )
 _intervals = st.lists(
     st.builds(
-        Interval,
+        IntervalHistogram,
         st.sampled_from(["connect", "first_byte", "total", "lateness"]),
         st.integers(0, 3600).map(float),
         st.integers(1, 1000).map(lambda n: n / 1000),
@@ -34,8 +35,8 @@ _intervals = st.lists(
 )
 SAMPLES = [Sample(t / 10, "client", {"sockstat_TCP_tw": t, "cpu": t / 4}) for t in range(6)]
 INTERVALS = [
-    Interval("total", 0.0, 1.0, {0: 3, 100: 5, 2000: 1}),
-    Interval("lateness", 1.0, 0.5, {7: 2, latency.BUCKETS - 1: 1}),
+    IntervalHistogram("total", 0.0, 1.0, {0: 3, 100: 5, 2000: 1}),
+    IntervalHistogram("lateness", 1.0, 0.5, {7: 2, latency.BUCKETS - 1: 1}),
 ]
 
 
@@ -68,7 +69,7 @@ def test_nothing_else_is_left_behind(written: Path) -> None:
 
 @given(_intervals)
 def test_no_count_is_lost_or_moved_in_the_histogram_log(
-    tmp_path_factory: pytest.TempPathFactory, intervals: list[Interval]
+    tmp_path_factory: pytest.TempPathFactory, intervals: list[IntervalHistogram]
 ) -> None:
     """Every bucket, the one of 0 µs and the last one too."""
     path = tmp_path_factory.mktemp("hlog") / "run"
@@ -90,8 +91,8 @@ def test_other_programs_read_the_histogram_log(written: Path) -> None:
 
 
 def test_totals_are_per_tag() -> None:
-    parts = [Interval("total", float(n), 1.0, {5: 1, 6 + n: 2}) for n in range(2)]
-    assert rundir.totals([*parts, Interval("connect", 0.0, 1.0, {9: 1})]) == {
+    parts = [IntervalHistogram("total", float(n), 1.0, {5: 1, 6 + n: 2}) for n in range(2)]
+    assert rundir.totals([*parts, IntervalHistogram("connect", 0.0, 1.0, {9: 1})]) == {
         "total": {5: 2, 6: 2, 7: 2},
         "connect": {9: 1},
     }

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.latency import bucket, merged, quantile
+from loadgen.latency import IntervalHistogram, bucket, merged, quantile
 from loadgen.report.page import figures, series
 from loadgen.report.page.series import Track
-from loadgen.run.rundir import Interval
 from loadgen.sample import Sample
 
 
@@ -79,9 +78,9 @@ def test_percentiles_end_where_the_count_does(values: list[int]) -> None:
 
 def test_quantile_of_each_second_holds_over_the_second() -> None:
     intervals = [
-        Interval("connect", 0.0, 1.0, {bucket(100): 10}),
-        Interval("total", 0.0, 1.0, {bucket(999): 10}),
-        Interval("connect", 1.0, 1.0, {bucket(200): 10}),
+        IntervalHistogram("connect", 0.0, 1.0, {bucket(100): 10}),
+        IntervalHistogram("total", 0.0, 1.0, {bucket(999): 10}),
+        IntervalHistogram("connect", 1.0, 1.0, {bucket(200): 10}),
     ]
     spans = series.latency_spans(intervals, "connect", 0.99)
     held = series.held(spans, [0, 0.5, 1, 1.5, 2, 2.5])
@@ -92,7 +91,8 @@ def test_quantile_of_each_second_holds_over_the_second() -> None:
 def test_a_long_run_loses_no_spike_between_two_points() -> None:
     """Seconds are added up where not each can be drawn: the slow one is in its stretch's p99."""
     intervals = [
-        Interval("connect", float(t), 1.0, {bucket(900 if t == 7 else 100): 10}) for t in range(10)
+        IntervalHistogram("connect", float(t), 1.0, {bucket(900 if t == 7 else 100): 10})
+        for t in range(10)
     ]
     spans = series.latency_spans(intervals, "connect", 0.99, width=5)
     assert [(span.start, span.end) for span in spans] == [(0, 5), (5, 10)]
@@ -102,8 +102,8 @@ def test_a_long_run_loses_no_spike_between_two_points() -> None:
 def test_an_interval_may_be_longer_than_a_second() -> None:
     """A worker that sits in connect() ends its second late."""
     intervals = [
-        Interval("connect", 0.0, 1.8, {bucket(100): 10}),
-        Interval("connect", 2.0, 1.0, {bucket(200): 10}),
+        IntervalHistogram("connect", 0.0, 1.8, {bucket(100): 10}),
+        IntervalHistogram("connect", 2.0, 1.0, {bucket(200): 10}),
     ]
     held = series.held(series.latency_spans(intervals, "connect", 0.99), [1.5, 1.9, 2.5])
     assert held == pytest.approx([1e-4, None, 2e-4])
