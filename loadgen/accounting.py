@@ -1,6 +1,6 @@
 """Adding up: workers' totals to a run's, and totals to sample values and back.
 
-The samples of the role `generator` carry the whole of the totals, so that what a run came to can be
+The samples of the role `generator` carry the whole of the totals, so that the result of a run can be
 read from its samples alone, also when it was cut off in the middle.
 """
 

@@ -184,7 +184,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Return the schedule over duration and warm-up together.
 
         Raises:
-            ValueError: when the schedule's text is not one, or needs a rate.
+            ValueError: for an unknown schedule, or one that needs a rate.
         """
         return schedules.parse_schedule(
             self.schedule,

@@ -1,4 +1,4 @@
-"""The records of `summary.json`: what one run came to. Schema `churnlab.run/1`.
+"""The records of `summary.json`: the result of one run. Schema `churnlab.run/1`.
 
 Times are seconds, counts are plain integers, rates are per second. The equations that hold in
 every valid summary, and that `Summary.unaccounted` checks:
@@ -153,7 +153,7 @@ class Generator(Record, frozen=True, kw_only=True):
 
 
 class ThresholdResult(Record, frozen=True, kw_only=True):
-    """One `--threshold` and what it came to."""
+    """One `--threshold` and its result."""
 
     expression: str
     value: float | None

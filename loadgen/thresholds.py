@@ -85,7 +85,7 @@ class Threshold:
     value: float
 
     def judge(self, summary: Summary) -> ThresholdResult:
-        """Return what the run came to. A metric that was not measured does not pass."""
+        """Return the verdict on a run. A metric that was not measured does not pass."""
         measured = _value(summary, self.metric, self.aggregation)
         passed = measured is not None and _OPERATORS[self.compare](measured, self.value)
         value = None if measured is None else float(measured)

@@ -4,7 +4,7 @@ A connection is its four-tuple, and toward one destination address and port only
 is free to vary. connect() therefore chooses one from net.ipv4.ip_local_port_range that is not in
 use toward that destination; a port in TIME_WAIT is in use, for 60 s, on the side that closed first.
 Since 4.2 the choice is made among ports of one parity first; when those are gone, each connect()
-walks through all of them in vain before it tries the other half. So there are two walls, the second
+walks past all of them before it tries the other half. So there are two walls, the second
 of which is the one that has an errno:
 
 - at half the range connect() turns slow, and the rate falls with no error at all;

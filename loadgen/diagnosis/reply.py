@@ -1,4 +1,4 @@
-"""Connections that were made and then waited in vain, and what they kept from starting.
+"""Connections that were made and never got a reply, and what they kept from starting.
 
 A request that is not acknowledged is sent again after 200 ms and more (RFC 6298; Linux's least
 retransmission timeout). A server that hangs has a kernel that acknowledges all the same: so

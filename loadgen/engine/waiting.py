@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 Ready = Sequence[tuple[int, int]]
 """Descriptors and their events, as `select.epoll.poll` returns them."""
 Wait = Callable[[float], Ready]
-"""Waits at most so many seconds (below 1) and returns what is ready; nothing when it was in vain."""
+"""Waits at most so many seconds (below 1) and returns what is ready; nothing on a timeout."""
 
 _PR_SET_TIMERSLACK = 29
 _MOST = 64

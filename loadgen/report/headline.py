@@ -1,4 +1,4 @@
-"""What a run came to, in a few words and in one sentence with its numbers. Pure."""
+"""The result of a run, in a few words and in one sentence with its numbers. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def headline(summary: Summary) -> Headline:
 
 
 def measured(gate: ThresholdResult) -> str:
-    """Return what a threshold's metric came to."""
+    """Return the value of a threshold's metric."""
     found = reading(gate.expression, gate.value)
     return found if gate.value is None else f"measured {found}"
 

@@ -1,6 +1,6 @@
 """What reports tell of one run, or of several under the same settings, as rows of text. Pure.
 
-Where several runs are told of together, the particulars (evidence, moments, readings) are those of
+Where several runs are shown together, the particulars (evidence, moments, readings) are those of
 one of them, named in the row: the run that the charts show, wherever it has them.
 """
 
@@ -236,7 +236,7 @@ def _number(key: str, value: Number) -> str:
 
 
 def gate(expression: str, value: float | None) -> str:
-    """Return what a threshold's metric came to, in its unit."""
+    """Return the value of a threshold's metric, in its unit."""
     if value is None:
         return "not measured"
     metric, _, condition = expression.partition(":")

@@ -44,7 +44,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
 
 class Salvaged(msgspec.Struct, frozen=True):
-    """All that can be told of a run, whatever became of its files."""
+    """All that is known of a run, whatever happened to its files."""
 
     path: Path
     about: About | None

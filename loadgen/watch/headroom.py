@@ -22,7 +22,7 @@ WINDOW = 10.0
 LATEST = 600.0
 """Seconds beyond which a forecast from `WINDOW` seconds means nothing."""
 POOLS = 8
-"""The fullest pools and listeners that are told of; a busy proxy has thousands."""
+"""The fullest pools and listeners that are shown; a busy proxy has thousands."""
 
 _APART = {"ephemeral_ports_in_use", "listen_queue", "memcached_up"}
 """Each pool and each listener has a gauge of its own; a server that is down is no limit."""

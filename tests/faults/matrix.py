@@ -231,7 +231,7 @@ the same, because the success that follows from it is not what it seems.
 An errno does not say why: ETIMEDOUT is the answer to a full conntrack table on either host or
 between, to a full queue of the listener, to a firewall and to a dead host alike. But whoever drops a
 packet on Linux counts it, in the namespace that drops it, and `loadgen` reads these counters on the
-run's own clock in every namespace it was told of (`--netns`).
+run's own clock in every namespace named with `--netns`.
 
 - **Ledger.** Every failed attempt and every dropped arrival stands on a ledger; each rule
   (`loadgen/diagnosis/`) takes off it what it can prove. The order of the rules is their precedence.
