@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -20,7 +17,7 @@ from pathlib import Path
 from bench import command
 from bench.site import Ground, add_options, ground
 from bench.table import table
-from lab.testbed.base import TestbedError
+from lab.testbed import tracking
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, encode_line
 from loadgen.sampling import (
     MachineReader,
@@ -38,33 +35,6 @@ STRIDE = 10
 GOAL = 0.01
 FILL_RATE = 10_000
 _REUSE = Path("/proc/sys/net/ipv4/tcp_tw_reuse")
-_ENTRY = (
-    "-A -t 120 -u SEEN_REPLY,ASSURED -s 198.19.{0}.{1} -d 198.19.255.1 -r 198.19.255.1 "
-    "-q 198.19.{0}.{1} -p tcp --sport {2} --dport 9 --reply-port-src 9 --reply-port-dst {2} "
-    "--state ESTABLISHED\n"
-)
-
-
-def fill_conntrack(namespace: int, count: int) -> None:
-    """Put `count` entries into the namespace's conntrack table.
-
-    Raises:
-        TestbedError: without the conntrack command, or when it fails.
-    """
-    conntrack = shutil.which("conntrack", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    if conntrack is None:
-        raise TestbedError("conntrack is not installed; install it with: apt install conntrack")
-    with tempfile.NamedTemporaryFile("w", suffix=".conntrack") as file:
-        for number in range(count):
-            host, port = divmod(number, 50_000)
-            file.write(_ENTRY.format(host // 250, host % 250 + 1, port + 1024))
-        file.flush()
-        words = [conntrack, "-R", file.name]
-        done = run_inside(
-            namespace, lambda: subprocess.run(words, capture_output=True, check=False)
-        )
-    if done.returncode:
-        raise TestbedError(f"conntrack: {done.stderr.decode().strip()[-300:]}")
 
 
 class Timed:
@@ -158,7 +128,7 @@ def readers_of(site: Ground) -> dict[str, list[Timed]]:
 
 async def measure(chosen: argparse.Namespace) -> None:
     async with ground(chosen) as site:
-        fill_conntrack(site.site.client, chosen.entries)
+        tracking.fill(site.site.client, chosen.entries, seconds=120)
         run_inside(site.site.client, lambda: _REUSE.write_text("0"))
         duration = f"{chosen.sockets / FILL_RATE}s"
         await site.loadgen("--rate", str(FILL_RATE), "--duration", duration)

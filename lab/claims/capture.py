@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lab.testbed.ground import Ground, Role, UntestableError
+from lab.testbed.base import UntestableError
+from lab.testbed.ground import Ground, Role
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 _NAMES: Final = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (ACK, "ACK"))

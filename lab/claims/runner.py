@@ -19,7 +19,7 @@ from lab.claims.experiments import Experiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.testbed.base import SitePlan, TestbedError
-from lab.testbed.ground import Ground, UntestableError
+from lab.testbed.ground import Ground
 from lab.testbed.netns import NetnsSite, NetnsTestbed, addresses, pair
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.parse import ParseError
@@ -72,7 +72,7 @@ async def measure(experiment: Experiment[Any]) -> Outcome:
                 finding = await trio.to_thread.run_sync(
                     _measure, experiment, ground, limiter=trio.CapacityLimiter(1)
                 )
-    except (UntestableError, TestbedError) as error:
+    except TestbedError as error:
         return Refused(str(error), time.monotonic() - started)
     except (OSError, NamespaceError, ParseError, ValueError, LookupError) as error:
         reason = f"{type(error).__name__}: {error}"

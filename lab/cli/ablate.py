@@ -77,6 +77,7 @@ def command(**chosen: Any) -> None:
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trials.experiment import ExperimentError
+    from lab.trials.trial import TrialError
     from loadgen.sampling.namespace import NamespaceError
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
@@ -84,7 +85,7 @@ def command(**chosen: Any) -> None:
     try:
         code = ablate_run.execute(chosen, out)
     except (
-        ValueError, TuningError, TestbedError, ExperimentError, NamespaceError, StoreError
+        ValueError, TuningError, TestbedError, ExperimentError, TrialError, NamespaceError, StoreError
     ) as error:  # fmt: skip
         for line in getattr(error, "problems", (str(error),)):
             click.echo(f"error: {line}", err=True)

@@ -116,12 +116,20 @@ def command(**chosen: Any) -> None:
     from lab.sysctl.tuning import TuningError
     from lab.testbed.base import TestbedError
     from lab.trials.experiment import ExperimentError
+    from lab.trials.trial import TrialError
     from loadgen.sampling.namespace import NamespaceError
 
     out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
     try:
         code = execute(chosen, out)
-    except (ValueError, TuningError, TestbedError, ExperimentError, NamespaceError) as error:
+    except (
+        ValueError,
+        TuningError,
+        TestbedError,
+        ExperimentError,
+        TrialError,
+        NamespaceError,
+    ) as error:
         for line in getattr(error, "problems", (str(error),)):
             click.echo(f"error: {line}", err=True)
         raise SystemExit(int(Exit.USAGE)) from None

@@ -131,10 +131,9 @@ def validate(options: dict[str, Any], out: Path) -> Exit:
             print(f"{case.name:<22} {case.situation}: {case.what}")
         return Exit.PASS
     ensure_privileges()
-    testbed = NetnsTestbed()
-    testbed.check()
+    NetnsTestbed().check()
     progress = Progress(quiet=options["quiet"])
-    validator = Validator(testbed, cases, out, lambda check: progress.say(check_line(check)))
+    validator = Validator(cases, out, lambda check: progress.say(check_line(check)))
     run(validator.run)
     found = validator.record()
     if not found.checks:

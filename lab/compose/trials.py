@@ -30,10 +30,9 @@ from lab.testbed.base import ROLES
 from lab.testbed.docker.inside import addresses, server, watch
 from lab.testbed.docker.inside.look import read_back
 from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
-from lab.trials.experiment import MAX_REPETITIONS
+from lab.trials.trial import MAX_REPETITIONS, TrialError, counts, suffix, summary_of
 from loadgen.run import environment
 from loadgen.run.resolve import default_workers, usable_cpus
-from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
 REPORTS: Final = Path("/reports")
@@ -144,14 +143,14 @@ class Client:
         hosts = _servers(self.arm, found.servers)
         line = ""
         for repetition, port in enumerate(server.PORTS[: MAX_REPETITIONS + 1]):
-            folder = f"trials/{name}" + (f"-{repetition + 1}" if repetition else "")
+            folder = f"trials/{name}{suffix(repetition)}"
             started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-            summary = self._load(
-                [f"{host}:{port}" for host in hosts], found, self.directory / folder
-            )
-            if isinstance(summary, str):
-                return self._problem(f"trial {name}: {summary}")
-            used = summary.validity == "valid" or repetition == MAX_REPETITIONS
+            targets = [f"{host}:{port}" for host in hosts]
+            try:
+                summary = self._load(targets, found, self.directory / folder)
+            except TrialError as error:
+                return self._problem(f"trial {name}: {error}")
+            used = counts(summary, repetition)
             self._record(
                 Trial(
                     arm=self.arm,
@@ -170,8 +169,12 @@ class Client:
             print(line, flush=True)
         return line
 
-    def _load(self, targets: Sequence[str], found: Settings, run: Path) -> Summary | str:
-        """Run loadgen, add what others saw meanwhile; return the summary, or what went wrong."""
+    def _load(self, targets: Sequence[str], found: Settings, run: Path) -> Summary:
+        """Run loadgen, add what others saw meanwhile; return the summary.
+
+        Raises:
+            TrialError: when there is none.
+        """
         workers = found.workers or default_workers(usable_cpus(), shared=True)
         command = [sys.executable, "-m", "loadgen", "run", *targets, *found.loadgen()]
         done = subprocess.run(
@@ -179,16 +182,14 @@ class Client:
             stderr=subprocess.PIPE,
             check=False,
         )
-        if read_summary(run) is None:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            return said[-1] if said else f"loadgen ended with code {done.returncode}"
+        said = done.stderr.decode(errors="replace")
+        summary_of(run, done.returncode, said)
         watched = self.directory / "watched"
         # Of several servers one is watched: its kernel's counters would not add up with others'.
         servers = sorted(watched.glob(f"server-{self.arm}-*.jsonl"))[:1]
         for problem in watch.merge(run, [*servers, *watched.glob("host.jsonl")]):
             self._problem(f"{run.name}: {problem}")
-        summary = read_summary(run)
-        return summary if summary is not None else "its summary cannot be read"
+        return summary_of(run, done.returncode, said)
 
     def _server_sysctls(self) -> dict[str, dict[str, str]]:
         """Return what the arm's servers read back in their containers, where all agree."""

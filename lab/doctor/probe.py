@@ -9,7 +9,6 @@ import contextlib
 import os
 import socket
 import struct
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ import msgspec
 
 from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed, delay, pair
-from lab.testbed.processes import enter, tool
+from lab.testbed.tracking import enable
 from lab.testbed.userns import ensure_privileges
 from loadgen.engine.sockets import IP_LOCAL_PORT_RANGE
 from loadgen.sampling.namespace import NamespaceError, run_inside
@@ -29,11 +28,6 @@ from loadgen.sampling.sock_diag import DiagError, DiagSocket
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _IP_BIND_ADDRESS_NO_PORT: Final = 24
 _CONNECTIONS: Final = 8
-_RULE: Final = (
-    b"add table ip probe\n"
-    b"add chain ip probe seen { type filter hook output priority 0; policy accept; }\n"
-    b"add rule ip probe seen ct state established counter\n"
-)
 _RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -78,15 +72,7 @@ def tracks(found: int | None) -> bool:
 
 
 def _conntrack(namespace: int) -> str:
-    done = subprocess.run(
-        [*enter(namespace), tool("nft"), "-f", "-"],
-        input=_RULE,
-        capture_output=True,
-        pass_fds=(namespace,),
-        check=False,
-    )
-    if done.returncode != 0:
-        return f"nft: {done.stderr.decode(errors='replace').strip().splitlines()[0]}"
+    enable(namespace)
     found = run_inside(namespace, tracked)
     if found is None:
         return "nf_conntrack is not loaded"

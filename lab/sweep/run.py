@@ -19,8 +19,7 @@ from lab.capacity import (
 from lab.sweep.records import Capacity, Probe, Sweep
 from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import SitePlan
-from lab.testbed.netns import NetnsTestbed
+from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.trials.trial import Observed, observe
 from loadgen.config import CloseMode
 from loadgen.run import environment
@@ -97,7 +96,7 @@ class Sweeper:
     """
 
     def __init__(
-        self, plan: SweepPlan, testbed: NetnsTestbed, directory: Path, watcher: Watcher
+        self, plan: SweepPlan, testbed: Testbed, directory: Path, watcher: Watcher
     ) -> None:
         self._plan = plan
         self._testbed = testbed
@@ -136,10 +135,10 @@ class Sweeper:
         return await observe(
             self._testbed,
             plan.site,
-            tuning,
-            arm=tuning.name,
+            Tuned(tuning, tuning.name),
             options=[*options, *extra],
             directory=self._directory / directory,
+            log=self._directory / "trials" / "loadgen.log",
         )
 
     async def _ceiling(self, tuning: Tuning, number: int) -> Observed:

@@ -11,40 +11,19 @@ from lab.capacity import forecast
 from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import Check, Validation
 from lab.sysctl.tuning import parse
-from lab.testbed.base import SitePlan
-from lab.testbed.ground import Ground, UntestableError
+from lab.testbed.base import SitePlan, Tuned, UntestableError
 from lab.testbed.netns import NetnsTestbed
-from lab.testbed.tracking import enable, fill
-from lab.trials.trial import observe
+from lab.testbed.tracked import TrackedTestbed
+from lab.trials.trial import MAX_REPETITIONS, observe
 from loadgen.run import environment
 
 VALIDATION: str = "validation.json"
 _UNITS = {"connections": "1", "rate": "/s", "time": "s", "sockets": "1"}
-_MOST = "net.netfilter.nf_conntrack_max"
-_COUNT = "net.netfilter.nf_conntrack_count"
-_TRIES = 3
-"""How often a trial that the generator spoiled is run before its case is given up."""
 
 Said = Callable[[Check], None]
 
 
-def _to_the_brink(margin: int) -> Callable[[int, int], None]:
-    """Return what fills the server's conntrack table but for `margin` entries."""
-
-    def prepare(client: int, server: int) -> None:
-        ground = Ground(client=client, server=server, source="198.18.0.1", servers=("198.19.0.1",))
-        enable(ground, "server")
-        most, count = ground.get("server", _MOST), ground.get("server", _COUNT)
-        if most is None:
-            raise UntestableError("connection tracking is not loaded; run `modprobe nf_conntrack`")
-        fill(ground, "server", int(most) - int(count or 0) - margin)
-        # The entries go with the namespace; nothing has to be flushed.
-        ground.stack.pop_all()
-
-    return prepare
-
-
-async def check(testbed: NetnsTestbed, case: Case, directory: Path) -> Check:
+async def check(case: Case, directory: Path) -> Check:
     """Measure one case.
 
     Raises:
@@ -55,18 +34,18 @@ async def check(testbed: NetnsTestbed, case: Case, directory: Path) -> Check:
     tuning = parse(case.text, name=case.name, source="validation")
     label = case.name.replace(" ", "-").replace(",", "")
     options = ["--rate", f"{case.rate:g}", "--duration", f"{case.duration}s", *case.options]
+    testbed = NetnsTestbed() if case.margin is None else TrackedTestbed(left=case.margin)
     note, run = "", directory
-    for attempt in range(1, _TRIES + 1):
-        run = directory / f"{label}-{attempt}"
+    for repetition in range(MAX_REPETITIONS + 1):
+        run = directory / f"{label}-{repetition + 1}"
         try:
             observed = await observe(
                 testbed,
                 SitePlan(servers=case.servers, source_addresses=case.sources),
-                tuning,
-                arm=case.name,
+                Tuned(tuning, case.name),
                 options=options,
                 directory=run,
-                prepare=None if case.margin is None else _to_the_brink(case.margin),
+                log=directory / "loadgen.log",
             )
         except UntestableError as error:
             return _unmeasured(case, None, f"not testable here: {error}", run)
@@ -90,7 +69,7 @@ async def check(testbed: NetnsTestbed, case: Case, directory: Path) -> Check:
                 directory=run.name,
             )
         note = "; ".join(observed.summary.generator.reasons) or observed.summary.validity
-    return _unmeasured(case, predicted, f"spoiled {_TRIES} times: {note}", run)
+    return _unmeasured(case, predicted, f"spoiled {MAX_REPETITIONS + 1} times: {note}", run)
 
 
 def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> Check:
@@ -111,7 +90,6 @@ class Validator:
     """Measures cases one after the other.
 
     Args:
-        testbed: where.
         cases: what to measure.
         directory: where its files go; made if missing.
         said: told each result.
@@ -120,12 +98,9 @@ class Validator:
         ValueError: when the directory holds a validation already.
     """
 
-    def __init__(
-        self, testbed: NetnsTestbed, cases: Sequence[Case], directory: Path, said: Said
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], directory: Path, said: Said) -> None:
         if (directory / "trials").exists():
             raise ValueError(f"{directory} holds trials already; give another --out")
-        self._testbed = testbed
         self._cases = cases
         self._trials = directory / "trials"
         self._said = said
@@ -136,7 +111,7 @@ class Validator:
     async def run(self) -> None:
         """Measure every case; raises as `check`."""
         for case in self._cases:
-            self._checks.append(await check(self._testbed, case, self._trials))
+            self._checks.append(await check(case, self._trials))
             self._said(self._checks[-1])
 
     def record(self) -> Validation:

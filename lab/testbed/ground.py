@@ -6,9 +6,8 @@ within an experiment's reach.
 
 from __future__ import annotations
 
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
@@ -17,21 +16,15 @@ import trio
 
 from lab.sysctl.apply import apply, read_sysctls
 from lab.sysctl.tuning import TuningError, parse
-from lab.testbed.processes import enter, tool
+from lab.testbed.base import UntestableError
 from loadgen.sampling import NamespaceReader
 from loadgen.sampling.namespace import run_inside
 
 Role = Literal["client", "server"]
 
-PATIENCE: Final = 30.0
-"""Seconds that a program may take. The longest, conntrack with 262,144 entries, takes about 2."""
 _NAP: Final = 0.2
 """Seconds between two looks at whether the run was cancelled."""
 _T = TypeVar("_T")
-
-
-class UntestableError(Exception):
-    """What an experiment needs and does not have here. One line: the reason, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,32 +79,6 @@ class Ground:
         reader = NamespaceReader(self.namespace(role))
         self.stack.callback(reader.close)
         return Watch(reader)
-
-    def run(
-        self, role: Role, command: Sequence[str], *, text: bytes = b"", inherit: Sequence[int] = ()
-    ) -> str:
-        """Run a program in a side's namespace and return what it wrote.
-
-        Raises:
-            TestbedError: when it is not installed.
-            UntestableError: when it fails, or takes longer than `PATIENCE`.
-        """
-        namespace = self.namespace(role)
-        try:
-            done = subprocess.run(
-                [*enter(namespace), tool(command[0]), *command[1:]],
-                input=text,
-                capture_output=True,
-                pass_fds=(namespace, *inherit),
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise UntestableError(f"{command[0]} took longer than {PATIENCE:g} s here") from None
-        if done.returncode != 0:
-            said = " ".join(done.stderr.decode(errors="replace").split())[:300]
-            raise UntestableError(f"{command[0]} failed: {said or f'exit code {done.returncode}'}")
-        return done.stdout.decode(errors="replace")
 
 
 class Watch:

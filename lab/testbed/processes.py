@@ -27,10 +27,14 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
-from lab.testbed.base import TestbedError
+from lab.testbed.base import TestbedError, UntestableError
+
+PATIENCE: Final = 30.0
+"""Seconds a tool may take. The longest, conntrack with 262,144 entries, takes about 2."""
 
 # $0: the lab's process id; $1: the open-files limit to ask for; the rest: the command.
 _LAST_STEP = '[ "$PPID" = "$0" ] || exit 1; ulimit -S -n "$1" || exit 1; shift; exec "$@"'
@@ -63,6 +67,38 @@ def tool(name: str) -> str:
 def enter(namespace: int) -> list[str]:
     """Return the command prefix that enters the namespace; the child must inherit `namespace`."""
     return [tool("nsenter"), f"--net=/proc/self/fd/{namespace}", "--"]
+
+
+def run_tool(
+    namespace: int, command: Sequence[str], *, text: bytes = b"", inherit: Sequence[int] = ()
+) -> str:
+    """Run a system tool in the namespace and return what it printed.
+
+    Args:
+        namespace: a descriptor of the network namespace.
+        command: the tool's name and its arguments.
+        text: its standard input.
+        inherit: descriptors that it finds open under the same numbers.
+
+    Raises:
+        TestbedError: when it is not installed.
+        UntestableError: when it fails, with what it said, or takes longer than `PATIENCE`.
+    """
+    try:
+        done = subprocess.run(
+            [*enter(namespace), tool(command[0]), *command[1:]],
+            input=text,
+            capture_output=True,
+            pass_fds=(namespace, *inherit),
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UntestableError(f"{command[0]} took longer than {PATIENCE:g} s here") from None
+    if done.returncode != 0:
+        said = " ".join(done.stderr.decode(errors="replace").split())[:300]
+        raise UntestableError(f"{command[0]} failed: {said or f'exit code {done.returncode}'}")
+    return done.stdout.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)

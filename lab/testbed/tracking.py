@@ -1,6 +1,9 @@
 """conntrack in a namespace: making it track, listing its entries, filling its table.
 
-Tracking begins when a rule asks for it (since ~4.14), so a namespace without rules has no entries.
+Tracking begins when a rule asks for a connection's state (since ~4.14), so a namespace without
+rules has no entries. One such rule at any hook is enough: it registers conntrack's own hooks, which
+see what is sent, what arrives and what is forwarded.
+
 The limit is the host's and cannot be lowered for one namespace, but each namespace counts its own
 entries against it; so a table can be brought to its limit by adding entries through ctnetlink,
 without any change to the host. They are gone with the namespace.
@@ -16,11 +19,15 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final
 
-from lab.testbed.ground import Ground, Role, UntestableError
+from lab.sysctl.apply import read_sysctls
+from lab.testbed.base import UntestableError
+from lab.testbed.processes import run_tool
 
 MOST: Final = 1 << 20
 """Entries beyond which a table is not filled: that many take a third of a GiB."""
 
+_LIMIT: Final = "net.netfilter.nf_conntrack_max"
+_COUNT: Final = "net.netfilter.nf_conntrack_count"
 _RULES: Final = (
     b"add table ip churnlab\n"
     b"add chain ip churnlab seen { type filter hook prerouting priority 0; policy accept; }\n"
@@ -55,20 +62,32 @@ def parse_entries(text: str) -> list[Entry]:
     ]
 
 
-def enable(ground: Ground, role: Role) -> None:
-    """Make a side track its connections.
+def enable(namespace: int) -> None:
+    """Make a namespace track its connections.
 
     Raises:
         TestbedError: when nft or conntrack is not installed.
         UntestableError: when the kernel refuses the rule.
     """
-    ground.run(role, ["nft", "-f", "-"], text=_RULES)
-    ground.run(role, ["conntrack", "-C"])
+    run_tool(namespace, ["nft", "-f", "-"], text=_RULES)
+    run_tool(namespace, ["conntrack", "-C"])
 
 
-def entries(ground: Ground, role: Role) -> list[Entry]:
-    """Return a side's TCP entries; raises as `enable`."""
-    return parse_entries(ground.run(role, ["conntrack", "-L", "-p", "tcp"]))
+def entries(namespace: int) -> list[Entry]:
+    """Return a namespace's TCP entries; raises as `enable`."""
+    return parse_entries(run_tool(namespace, ["conntrack", "-L", "-p", "tcp"]))
+
+
+def room(namespace: int) -> int:
+    """Return how many entries a namespace's table still takes.
+
+    Raises:
+        UntestableError: when connection tracking is not loaded.
+    """
+    values = read_sysctls(namespace, [_LIMIT, _COUNT])
+    if _LIMIT not in values:
+        raise UntestableError("connection tracking is not loaded; run `modprobe nf_conntrack`")
+    return int(values[_LIMIT]) - int(values.get(_COUNT, 0))
 
 
 def restore_lines(count: int, seconds: int) -> Iterator[str]:
@@ -86,8 +105,8 @@ def restore_lines(count: int, seconds: int) -> Iterator[str]:
         )
 
 
-def fill(ground: Ground, role: Role, count: int, *, seconds: int = 60) -> None:
-    """Add `count` entries that last `seconds`; they are flushed when the ground is left.
+def fill(namespace: int, count: int, *, seconds: int = 60) -> None:
+    """Add `count` entries that last `seconds`.
 
     Raises:
         TestbedError: when conntrack is not installed.
@@ -100,8 +119,7 @@ def fill(ground: Ground, role: Role, count: int, *, seconds: int = 60) -> None:
     file = os.memfd_create("conntrack-entries")
     try:
         _write(file, restore_lines(count, seconds))
-        ground.stack.callback(flush, ground, role)
-        ground.run(role, ["conntrack", "-R", f"/proc/self/fd/{file}"], inherit=(file,))
+        run_tool(namespace, ["conntrack", "-R", f"/proc/self/fd/{file}"], inherit=(file,))
     finally:
         os.close(file)
 
@@ -111,7 +129,7 @@ def _write(file: int, lines: Iterable[str]) -> None:
         stream.writelines(lines)
 
 
-def flush(ground: Ground, role: Role) -> None:
-    """Drop all entries of a side; never raises."""
+def flush(namespace: int) -> None:
+    """Drop all entries of a namespace; never raises."""
     with suppress(UntestableError):
-        ground.run(role, ["conntrack", "-F"])
+        run_tool(namespace, ["conntrack", "-F"])

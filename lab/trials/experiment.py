@@ -22,19 +22,17 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from lab.analysis.records import Arm, Experiment, FaultDone, Trial
+from lab.analysis.records import Arm, Experiment, Trial
 from lab.analysis.store import EXPERIMENT
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
+from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
+from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.run import environment
-from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
 BEFORE = "before"
 AFTER = "after"
-MAX_REPETITIONS = 2
-"""How often a spoiled trial is run again before its arm is left with what it has."""
 _CALIBRATION_SECONDS = 1.0
 _CALIBRATION_SHARE = 0.5
 """Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""
@@ -65,16 +63,6 @@ class Plan:
     """Gates between the arms, such as `latency_total: p(99) <= +5% vs before`."""
     faults: tuple[Fault, ...] = ()
     """Carried out in every trial of both arms; see `lab.testbed.faults`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Observed:
-    """What one run of loadgen at a site came to."""
-
-    summary: Summary
-    sysctls: dict[str, dict[str, str]]
-    skipped: dict[str, str]
-    faults: list[FaultDone]
 
 
 class Watcher(Protocol):
@@ -139,7 +127,8 @@ class Conductor:
         Raises:
             TuningError: when a tuning cannot be applied; names the arm and the line.
             TestbedError: when a site cannot be made.
-            ExperimentError: when a run cannot begin.
+            TrialError: when a run cannot begin.
+            ExperimentError: when no rate can be found.
         """
         self._rehearse()
         self._watcher.rehearsed()
@@ -157,68 +146,53 @@ class Conductor:
 
     async def _observe(self, arm: str, number: int, rate: float) -> None:
         """Get one valid trial of an arm, trying again while the machine spoils it."""
-        for repetition in range(MAX_REPETITIONS + 1):
-            suffix = f"-{repetition + 1}" if repetition else ""
-            directory = Path("trials", f"{number:02d}-{arm}{suffix}")
-            self._watcher.trial_started(arm, number, repetition, self._directory / directory)
-            summary, trial = await self._trial(arm, number, repetition, directory, rate)
-            valid = summary.validity == "valid"
-            used = valid or repetition == MAX_REPETITIONS
-            self._trials.append(msgspec.structs.replace(trial, used=used))
-            self._write(finished=False)
-            self._watcher.trial_ended(arm, number, summary, used=used)
-            if used:
-                return
-
-    async def _trial(
-        self, arm: str, number: int, repetition: int, directory: Path, rate: float
-    ) -> tuple[Summary, Trial]:
-        started_at = _now()
         options = [
             *("--rate", f"{rate:g}"),
             *("--duration", f"{self._plan.duration}s"),
             *self._plan.loadgen,
         ]
-        observed = await self._run(arm, options, self._directory / directory, strike=True)
-        trial = Trial(
-            arm=arm,
-            number=number,
-            repetition=repetition,
-            used=False,
-            directory=str(directory),
-            sysctls=observed.sysctls,
-            skipped=observed.skipped,
-            started_at=started_at,
-            faults=observed.faults,
-        )
-        return observed.summary, trial
+        used, repetition = False, 0
+        while not used:
+            directory = Path("trials", f"{number:02d}-{arm}{suffix(repetition)}")
+            self._watcher.trial_started(arm, number, repetition, self._directory / directory)
+            started_at = _now()
+            observed = await self._run(arm, options, directory, self._plan.faults)
+            used = counts(observed.summary, repetition)
+            self._trials.append(
+                Trial(
+                    arm=arm,
+                    number=number,
+                    repetition=repetition,
+                    used=used,
+                    directory=str(directory),
+                    sysctls={role: dict(values) for role, values in observed.in_force.items()},
+                    skipped=dict(observed.skipped),
+                    started_at=started_at,
+                    faults=list(observed.faults),
+                )
+            )
+            self._write(finished=False)
+            self._watcher.trial_ended(arm, number, observed.summary, used=used)
+            repetition += 1
 
     async def _run(
-        self, arm: str, options: Sequence[str], directory: Path, *, strike: bool = False
-    ) -> _Observed:
-        """Run loadgen once at a fresh site under an arm's tuning, with the plan's faults or none."""
+        self, arm: str, options: Sequence[str], directory: Path, faults: Sequence[Fault] = ()
+    ) -> Observed:
+        """Run loadgen once at a fresh site under an arm's tuning; `directory` is relative."""
         keys = {key for tuning in self._tunings.values() for key in tuning.values}
-        tuned = Tuned(self._tunings[arm], arm, tuple(sorted(keys)))
-        log = self._directory / "loadgen.log"
-        async with self._testbed.site(self._plan.site, tuned=tuned) as site:
-            self._notes = list(site.notes)
-            for role, values in site.baseline.items():
-                self._baseline.setdefault(role, dict(values))
-            sources = [f"--source-ip={a}" for a in site.sources] if len(site.sources) > 1 else []
-            arguments = [*site.targets, *options, *sources, "--quiet", "--out", str(directory)]
-            faults = self._plan.faults if strike else ()
-            code, done = await _load(site, arguments, log, faults, directory)
-        summary = read_summary(directory)
-        if summary is None:
-            said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = said[-1] if said else "it said nothing"
-            raise ExperimentError(f"loadgen ended with code {code}: {reason} (see {log})")
-        return _Observed(
-            summary=summary,
-            sysctls={role: applied.in_force for role, applied in site.applied.items()},
-            skipped={k: why for one in site.applied.values() for k, why in one.skipped.items()},
-            faults=done,
+        observed = await observe(
+            self._testbed,
+            self._plan.site,
+            Tuned(self._tunings[arm], arm, tuple(sorted(keys))),
+            options=options,
+            directory=self._directory / directory,
+            log=self._directory / "loadgen.log",
+            faults=faults,
         )
+        self._notes = list(observed.notes)
+        for role, values in observed.baseline.items():
+            self._baseline.setdefault(role, dict(values))
+        return observed
 
     async def _calibrate(self) -> float:
         """Return a rate that this machine can carry: a share of its closed loop, rounded down.
@@ -228,7 +202,7 @@ class Conductor:
         """
         arm = self._plan.calibrate_on or self._plan.arms[-1][0]
         options = ["--rate", "max", "--duration", f"{_CALIBRATION_SECONDS}s", *self._plan.loadgen]
-        observed = await self._run(arm, options, self._directory / "calibration")
+        observed = await self._run(arm, options, Path("calibration"))
         summary = observed.summary
         if not summary.ok:
             causes = "; ".join(cause.title for cause in summary.causes) or "nothing was answered"
@@ -285,39 +259,6 @@ class Conductor:
         temporary.write_bytes(data)
         temporary.replace(path)
         return experiment
-
-
-async def _load(
-    site: Site, arguments: Sequence[str], log: Path, faults: Sequence[Fault], directory: Path
-) -> tuple[int, list[FaultDone]]:
-    """Run loadgen, with faults beside it; return its exit code and what was done."""
-    if not faults:
-        return await site.loadgen(arguments, log), []
-    done: dict[Fault, FaultDone] = {}
-
-    async def strike(fault: Fault) -> None:
-        try:
-            at = await site.strike(fault, directory)
-            done[fault] = FaultDone(fault=str(fault), at=round(at, 6))
-        except TestbedError as error:
-            done[fault] = FaultDone(fault=str(fault), at=None, error=str(error))
-
-    codes: list[int] = []
-    failures: list[Exception] = []
-    async with trio.open_nursery() as nursery:
-        for fault in faults:
-            nursery.start_soon(strike, fault)
-        try:
-            codes.append(await site.loadgen(arguments, log))
-        except Exception as error:  # noqa: BLE001 - raised below, outside of the nursery's group
-            failures.append(error)
-        nursery.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    missed = "the run was over before"
-    return codes[0], [
-        done.get(f, FaultDone(fault=str(f), at=None, error=missed)) for f in sorted(faults)
-    ]
 
 
 def _now() -> str:

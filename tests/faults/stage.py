@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lab.testbed import tracking
 from lab.testbed.processes import Child, enter, spawn, tool
 from loadgen.run import rundir
 from loadgen.sample import ROLE_GENERATOR, Sample
@@ -160,30 +161,13 @@ class Stage:
         )
 
     def track(self, namespace: int) -> None:
-        """Make the namespace track connections: a rule that asks for their state does that."""
-        hook = "forward" if namespace == self.host else "input"
-        self.rule(namespace, hook, "ct state invalid counter")
-        if namespace == self.client:
-            self.rule(namespace, "output", "ct state invalid counter")
+        """Make the namespace track connections."""
+        tracking.enable(namespace)
 
     def fill_conntrack(self, namespace: int, room: int) -> None:
-        """Fill the namespace's table with entries of others, leaving `room` for our own.
-
-        The limit is the machine's, and is left alone: the entries are made through ctnetlink, by
-        the quarter million, and go with the namespace.
-        """
-        read = Path("/proc/sys/net/netfilter")
-
-        def missing() -> int:
-            count, most = (
-                int((read / f"nf_conntrack_{name}").read_text()) for name in ("count", "max")
-            )
-            return most - count - room
-
-        self.command(
-            namespace, "conntrack", "-R", "-", text=_entries(run_inside(namespace, missing))
-        )
-        lacking = run_inside(namespace, missing)
+        """Fill the namespace's table with entries of others, leaving `room` for our own."""
+        tracking.fill(namespace, tracking.room(namespace) - room)
+        lacking = tracking.room(namespace) - room
         if lacking > 0:
             raise RuntimeError(f"the table has room for {lacking} entries more than it should")
 
@@ -308,17 +292,3 @@ class Stage:
         if summary is None:
             raise RuntimeError(f"no summary, exit code {code}: {self.said()}")
         return summary
-
-
-def _entries(number: int) -> str:
-    """Return conntrack(8) commands that add established connections between two other hosts."""
-    lines = []
-    for index in range(number):
-        source = f"198.18.{1 + index // 60_000}.1"
-        port = 1024 + index % 60_000
-        lines.append(
-            f"-A -t 60 -u SEEN_REPLY,ASSURED -s {source} -d 198.19.255.1 -r 198.19.255.1 "
-            f"-q {source} -p tcp --sport {port} --dport {PORT} --reply-port-src {PORT} "
-            f"--reply-port-dst {port} --state ESTABLISHED"
-        )
-    return "\n".join(lines) + "\n"

@@ -17,7 +17,8 @@ from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import EntrySize, EntryTimers, FullTable, Tracking
 from lab.testbed import tracking
-from lab.testbed.ground import Ground, UntestableError, sleep
+from lab.testbed.base import UntestableError
+from lab.testbed.ground import Ground, sleep
 
 ENTRIES: Final = "nf_conntrack_entries"
 LIMIT: Final = "nf_conntrack_entries_limit"
@@ -35,7 +36,7 @@ def tracked(ground: Ground) -> Tracking:
     before = watch.value(ENTRIES)
     burst(ground, service, count, close="server")
     untracked = watch.value(ENTRIES) - before
-    tracking.enable(ground, "server")
+    tracking.enable(ground.namespace("server"))
     # The server closes first, so that ports come back at once and the tuples are few.
     done = burst(ground, service, count, close="server")
     opened, used = done.opened, len(set(done.ports))
@@ -56,11 +57,11 @@ def tracked(ground: Ground) -> Tracking:
 
 def timers(ground: Ground) -> EntryTimers:
     """Look at what entries have left, then shorten the timer and wait for it to pass."""
-    tracking.enable(ground, "client")
+    tracking.enable(ground.namespace("client"))
     default = int(ground.get("client", TIMEOUT) or 0)
     burst(ground, serve(ground), 10)
     burst(ground, serve(ground, PORT + 1), 10, close="rst")
-    listed = tracking.entries(ground, "client")
+    listed = tracking.entries(ground.namespace("client"))
     closed = [entry for entry in listed if entry.port == PORT]
     reset = [entry for entry in listed if entry.port == PORT + 1]
     if not closed or not reset:
@@ -70,7 +71,7 @@ def timers(ground: Ground) -> EntryTimers:
     made = burst(ground, serve(ground, PORT + 2), _TUPLES).opened
     started = time.monotonic()
     sleep(_SHORT + 1.5)
-    after = [e for e in tracking.entries(ground, "client") if e.port == PORT + 2]
+    after = [e for e in tracking.entries(ground.namespace("client")) if e.port == PORT + 2]
     looked = time.monotonic() - started
     sockets = watch.moved(TIME_WAIT)
     states = {entry.state for entry in closed}
@@ -97,13 +98,15 @@ def timers(ground: Ground) -> EntryTimers:
 
 def full(ground: Ground) -> FullTable:
     """Fill the server's table to its limit; connect over known tuples, then over new ones."""
-    tracking.enable(ground, "server")
+    server = ground.namespace("server")
+    tracking.enable(server)
     watch, client = ground.watch("server"), ground.watch("client")
     limit = watch.value(LIMIT)
     service = serve(ground)
     ground.set("client", {RANGE: f"{LOW} {LOW + _TUPLES - 1}", REUSE: 1})
     burst(ground, service, _TUPLES)
-    tracking.fill(ground, "server", limit - watch.value(ENTRIES))
+    ground.stack.callback(tracking.flush, server)
+    tracking.fill(server, limit - watch.value(ENTRIES))
     filled = watch.value(ENTRIES)
     if filled < limit:
         raise UntestableError(f"the table could not be filled: {filled:,} of {limit:,} entries")

@@ -12,7 +12,8 @@ from typing import Final
 from lab.claims.experiments.base import Experiment
 from lab.claims.findings import Conntrack
 from lab.sysctl.names import to_path
-from lab.testbed.ground import Ground, UntestableError
+from lab.testbed.base import UntestableError
+from lab.testbed.ground import Ground
 from loadgen.sampling import sysctls_in_force
 
 MAX: Final = "net.netfilter.nf_conntrack_max"

@@ -13,7 +13,8 @@ from lab.claims.connections import PORT, RESET, Service, serve
 from lab.claims.experiments.base import Experiment
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import Delayed, Packets, StraySegments
-from lab.testbed.ground import Ground, UntestableError, sleep
+from lab.testbed.base import UntestableError
+from lab.testbed.ground import Ground, sleep
 
 RTT: Final = 0.04
 """Seconds: a thousand times the lab's own round trip, so that nothing else counts."""

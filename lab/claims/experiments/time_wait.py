@@ -21,8 +21,8 @@ from lab.claims.experiments.base import Experiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.findings import Holders, Lifetimes
 from lab.testbed import tracking
-from lab.testbed.base import TestbedError
-from lab.testbed.ground import Ground, UntestableError, Watch, sleep
+from lab.testbed.base import TestbedError, UntestableError
+from lab.testbed.ground import Ground, Watch, sleep
 from loadgen.sampling import PortReader
 
 TIME_WAIT: Final = "sockstat_TCP_tw"
@@ -38,8 +38,8 @@ _LOOK: Final = 0.1
 def _track(ground: Ground) -> bool:
     """Make the client track its connections; tell whether it does."""
     try:
-        tracking.enable(ground, "client")
-    except (UntestableError, TestbedError):
+        tracking.enable(ground.namespace("client"))
+    except TestbedError:
         return False
     return True
 
@@ -95,7 +95,7 @@ def lifetimes(ground: Ground) -> Lifetimes:
     ]
     entries = None
     if tracked:
-        listed = tracking.entries(ground, "client")
+        listed = tracking.entries(ground.namespace("client"))
         entries = [entry for entry in listed if entry.port == PORT + 1]
         left = max((entry.left for entry in entries), default=0)
         evidence.append(

@@ -17,7 +17,9 @@ from lab.claims.experiments import BY_FINDING, Experiment
 from lab.claims.findings import EntrySize, Finding, PortDefaults
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.claims.results import results
-from lab.testbed.ground import Ground, UntestableError, sleep
+from lab.testbed.base import UntestableError
+from lab.testbed.ground import Ground, sleep
+from lab.testbed.processes import run_tool
 
 pytestmark = pytest.mark.kernel
 
@@ -152,8 +154,9 @@ async def test_a_setting_that_this_kernel_does_not_have_is_refused() -> None:
 
 async def test_a_program_that_fails_tells_why() -> None:
     def runs(ground: Ground) -> Finding:
-        assert ground.run("client", ["ip", "-br", "link", "show", "lan"]).startswith("lan")
-        ground.run("client", ["ip", "link", "show", "churnlab"])
+        client = ground.namespace("client")
+        assert run_tool(client, ["ip", "-br", "link", "show", "lan"]).startswith("lan")
+        run_tool(client, ["ip", "link", "show", "churnlab"])
         return SIZE
 
     outcome = await runner.measure(fake(runs))
