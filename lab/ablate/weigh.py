@@ -53,8 +53,7 @@ _BUCKETS_KEY = "net.netfilter.nf_conntrack_buckets"
 
 def lost_share(summary: Summary) -> float:
     """Return the share of the arrivals that a trial lost, 0 to 1."""
-    due = summary.scheduled
-    return (summary.failed + summary.dropped) / due if due else 0.0
+    return summary.lost_share or 0.0
 
 
 def _estimate(values: list[float]) -> Estimate | None:

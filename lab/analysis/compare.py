@@ -72,7 +72,7 @@ METRICS: Final = (
         "Connections lost",
         "share",
         "lower",
-        lambda s: _over(s.failed + s.dropped, s.scheduled),
+        lambda s: s.lost_share,
     ),
     Metric("ok_share", "Connections served", "share", "higher", lambda s: _over(s.ok, s.scheduled)),
     Metric("achieved_rate", "Served per second", "/s", "higher", lambda s: s.rate.achieved),

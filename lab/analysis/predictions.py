@@ -87,7 +87,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _loss(arm: str, found: Forecast, summaries: Sequence[Summary]) -> list[Prediction]:
     first = found.first_loss
-    lost = _median([summary.failed + summary.dropped for summary in summaries])
+    lost = _median([summary.lost for summary in summaries])
     if first is None or first.lost_at is None:
         return [Prediction(name=f"{arm}: connections lost", predicted=0, measured=lost)]
     return [
@@ -111,7 +111,7 @@ def _capacity(
     if found.sustainable_rate is None:
         return []
     settled = found.ports.hold < (situation.load.duration or 0) and not found.holds
-    losing = [s.rate.achieved for s in summaries if s.failed + s.dropped]
+    losing = [s.rate.achieved for s in summaries if s.lost]
     # Asked for more than it can hold, a load with reuse settles at what it can.
     measured = _median(losing) if settled and losing else None
     return [

@@ -30,6 +30,7 @@ from lab.analysis.flattery import Sign
 from lab.analysis.records import VerdictName
 from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, reachable, trials_for_test
 from lab.analysis.text import count, plural, probability, seconds, share
+from loadgen.summary import Losses
 
 FAILS: Final[frozenset[VerdictName]] = frozenset({"no_effect", "worse", "hides"})
 """Verdicts of an experiment that a pipeline takes for a failure: the tuning is to do something."""
@@ -52,7 +53,7 @@ NOTHING_FAILED: Final = (
 NOTHING_LOST: Final = "Nothing was lost in either, so the second is not worse than the first."
 
 
-class Loss(msgspec.Struct, frozen=True):
+class Loss(Losses, msgspec.Struct, frozen=True):
     """What one valid trial lost."""
 
     scheduled: int
@@ -64,14 +65,9 @@ class Loss(msgspec.Struct, frozen=True):
     """Attempts made before it."""
 
     @property
-    def lost(self) -> int:
-        """Attempts that failed and arrivals that could not be started."""
-        return self.failed + self.dropped
-
-    @property
     def share(self) -> float:
-        """Lost of scheduled, 0 to 1."""
-        return self.lost / self.scheduled if self.scheduled else 0.0
+        """Lost of scheduled, 0 to 1; 0 where nothing was due."""
+        return self.lost_share or 0.0
 
 
 class ArmFacts(msgspec.Struct, frozen=True):

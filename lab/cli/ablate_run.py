@@ -20,6 +20,7 @@ from lab.analysis.store import load as load_experiment
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
+from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, TestbedError
@@ -28,7 +29,7 @@ from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import Conductor, Plan
-from lab.tunings import DEMAND, load
+from lab.tunings import demand_of, load
 from loadgen.errors import Exit
 from loadgen.summary import encode
 from loadgen.units import format_duration
@@ -45,19 +46,11 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
         KeyboardInterrupt: when interrupted before the first trial ended.
         TuningError, TestbedError, ExperimentError, NamespaceError, OSError: as their docstrings say.
     """
-    rate = options["rate"]
-    if rate == "max":
-        raise ValueError("--rate max has no arrivals to drop, so nothing to compare; give a number")
+    # As lab run: a machine that pauses for tenths of a second spoils no trial.
+    asked = replace(load_of(options), max_lateness=0.25)
+    site = SitePlan(servers=options["servers"], source_addresses=options["clients"])
     ensure_privileges()
-    demand = replace(
-        DEMAND,
-        rate=DEMAND.rate if isinstance(rate, str) else rate,
-        sources=options["clients"],
-        destinations=options["servers"],
-        close=options["close"],
-        local_port_range=options["local_port_range"],
-    )
-    tuning = load(options["after"], demand)
+    tuning = load(options["after"], demand_of(asked, site))
     tracked = _tracked(options["conntrack"], tuning)
     lines = look(tuning, options["only"], tracked=tracked)
     if len(lines.arms) == 1 or not lines.arms[ALL]:
@@ -65,7 +58,16 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
             click.echo(f"{line.key} = {line.value}: {line.reason}")
         click.echo(f"no line of {tuning.name} can change anything in a namespace here")
         return Exit.INVALID
-    plan = _plan(options, out.name, tuning, lines)
+    plan = Plan(
+        name=out.name,
+        arms=tuple((arm, tuning_of(tuning, arm, keys)) for arm, keys in lines.arms.items()),
+        rate=rate_of(options),
+        duration=options["duration"],
+        trials=options["trials"] or trials_needed(len(contrasts(lines.lines))),
+        site=site,
+        load=asked,
+        calibrate_on=ALL,
+    )
     testbed = TrackedTestbed() if tracked else NetnsTestbed()
     testbed.check()
     if not options["quiet"]:
@@ -97,30 +99,6 @@ def _tracked(asked: str, tuning: Tuning) -> bool:
         click.echo(f"note: connections are not tracked: {error}", err=True)
         return False
     return True
-
-
-def _plan(options: dict[str, Any], name: str, tuning: Tuning, lines: Lines) -> Plan:
-    loadgen = [
-        *("--close", options["close"]),
-        *("--timeout", f"{options['timeout']}s"),
-        # As lab run: a machine that pauses for tenths of a second spoils no trial.
-        *("--max-lateness", "250ms"),
-    ]
-    if options["workers"]:
-        loadgen += ["--workers", str(options["workers"])]
-    if options["local_port_range"]:
-        low, high = options["local_port_range"]
-        loadgen += ["--local-port-range", f"{low}-{high}"]
-    return Plan(
-        name=name,
-        arms=tuple((arm, tuning_of(tuning, arm, keys)) for arm, keys in lines.arms.items()),
-        rate=None if options["rate"] == "auto" else float(options["rate"]),
-        duration=options["duration"],
-        trials=options["trials"] or trials_needed(len(contrasts(lines.lines))),
-        site=SitePlan(servers=options["servers"], source_addresses=options["clients"]),
-        loadgen=tuple(loadgen),
-        calibrate_on=ALL,
-    )
 
 
 def _say_size(plan: Plan, lines: Lines) -> None:

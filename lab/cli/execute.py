@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lab import report
 from lab.analysis.exit import exit_code
 from lab.analysis.gates import is_relative, parse_gate
-from lab.capacity import Load
 from lab.cli.doubts import doubts
+from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
 from lab.report.terminal import show
 from lab.testbed.base import SitePlan, Testbed, TestbedError
@@ -21,8 +20,7 @@ from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import AFTER, BEFORE, Plan, run
-from lab.tunings import DEMAND, load
-from loadgen.config import parse_mix
+from lab.tunings import demand_of, load
 from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
 
@@ -35,41 +33,29 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         TuningError: for a tuning that cannot be read.
         TestbedError: for a site that cannot be made.
     """
-    rate = options["rate"]
-    if rate == "max":
-        raise ValueError("--rate max has no arrivals to drop, so nothing to compare; give a number")
-    parse_mix(options["op"])
-    loadgen = [
-        *("--close", options["close"]),
-        *("--op", options["op"]),
-        *("--timeout", f"{options['timeout']}s"),
-        *("--max-lateness", f"{options['max_lateness']}s"),
-    ]
-    for expression in options["threshold"]:
-        if is_relative(expression):
-            parse_gate(expression)
-        else:
-            parse_threshold(expression)
-            loadgen += ["--threshold", expression]
-    if options["workers"]:
-        loadgen += ["--workers", str(options["workers"])]
-    if options["local_port_range"]:
-        low, high = options["local_port_range"]
-        loadgen += ["--local-port-range", f"{low}-{high}"]
+    gates = tuple(filter(is_relative, options["threshold"]))
+    thresholds = tuple(one for one in options["threshold"] if one not in gates)
+    for gate in gates:
+        parse_gate(gate)
+    for threshold in thresholds:
+        parse_threshold(threshold)
+    asked = load_of(options, thresholds=thresholds)
+    site = SitePlan(
+        servers=options["servers"],
+        source_addresses=options["clients"],
+        memcached_threads=options["memcached_threads"],
+        rtt=options["rtt"],
+    )
+    demand = demand_of(asked, site)
     return Plan(
         name=name,
-        arms=tuple((arm, load(options[arm], _demand(options, rate))) for arm in (BEFORE, AFTER)),
-        rate=None if rate == "auto" else float(rate),
+        arms=tuple((arm, load(options[arm], demand)) for arm in (BEFORE, AFTER)),
+        rate=rate_of(options),
         duration=options["duration"],
         trials=options["trials"],
-        site=SitePlan(
-            servers=options["servers"],
-            source_addresses=options["clients"],
-            memcached_threads=options["memcached_threads"],
-            rtt=options["rtt"],
-        ),
-        loadgen=tuple(loadgen),
-        gates=tuple(filter(is_relative, options["threshold"])),
+        site=site,
+        load=asked,
+        gates=gates,
         faults=check_faults(
             map(parse_fault, options["fault"]),
             servers=options["servers"],
@@ -104,18 +90,6 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
     if options["allow_host_sysctls"]:
         testbed = HostTuned(testbed, stack.enter_context(HostSettings()))
     return testbed
-
-
-def _demand(options: dict[str, Any], rate: float | str) -> Load:
-    """Return what the tuning `recommended` has to serve."""
-    return replace(
-        DEMAND,
-        rate=DEMAND.rate if isinstance(rate, str) else rate,
-        sources=options["clients"],
-        destinations=options["servers"],
-        close=options["close"],
-        local_port_range=options["local_port_range"],
-    )
 
 
 def execute(options: dict[str, Any], out: Path) -> Exit:

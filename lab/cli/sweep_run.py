@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from lab.analysis import text
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
+from lab.cli.options import load_of
 from lab.sweep.cases import CASES, Case
 from lab.sweep.records import Capacity, Check, Probe, Sweep
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
@@ -21,7 +21,7 @@ from lab.sweep.validate import VALIDATION, Validator
 from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.tunings import DEMAND, builtin_names, load
+from lab.tunings import builtin_names, demand_of, load
 from loadgen.errors import Exit
 from loadgen.summary import encode
 
@@ -52,10 +52,9 @@ class Progress:
 
     def trial_ended(self, tuning: str, probe: Probe) -> None:
         """Say what a trial came to."""
-        lost = probe.failed + probe.dropped
         why = f": {probe.why}" if probe.why else ""
         self.say(
-            f"  {tuning:<16} {text.count(probe.rate):>7}/s  ok {probe.ok:>8,}  lost {lost:>7,}  "
+            f"  {tuning:<16} {text.count(probe.rate):>7}/s  ok {probe.ok:>8,}  lost {probe.lost:>7,}  "
             f"{probe.ended}{why}"
         )
 
@@ -72,26 +71,19 @@ def sweep(options: dict[str, Any], out: Path) -> Exit:
         KeyboardInterrupt: when interrupted before a tuning was measured.
         TuningError, TestbedError, TrialError, OSError: as their docstrings say.
     """
-    demand = replace(
-        DEMAND,
-        sources=options["clients"],
-        destinations=options["servers"],
-        close=options["close"],
-        local_port_range=options["local_port_range"],
-    )
+    asked = load_of(options)
+    site = SitePlan(servers=options["servers"], source_addresses=options["clients"])
+    demand = demand_of(asked, site)
     ensure_privileges()
     tunings = tuple(load(name, demand) for name in options["tunings"] or builtin_names())
-    workers = ("--workers", str(options["workers"])) if options["workers"] else ()
     plan = SweepPlan(
         name=out.name,
         tunings=tunings,
         duration=options["duration"],
         confirm=options["confirm"],
         precision=options["precision"],
-        close=options["close"],
-        site=SitePlan(servers=options["servers"], source_addresses=options["clients"]),
-        loadgen=workers,
-        local_port_range=options["local_port_range"],
+        site=site,
+        load=asked,
     )
     testbed = NetnsTestbed()
     testbed.check()

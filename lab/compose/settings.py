@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from lab.sysctl.tuning import Setting, to_text
-from loadgen.config import CLOSE_MODES, parse_mix
+from loadgen.config import CLOSE_MODES, CloseMode, LoadOptions, parse_mix
 from loadgen.units import parse_duration
 
 MAX_TRIALS: Final = 50
@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Seconds."""
     trials: int
     servers: int
-    close: str
+    close: CloseMode
     op: str
     timeout: float
     """Seconds."""
@@ -43,13 +43,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     names: dict[str, str]
     """By arm, what the user calls its tuning; empty for what its settings are."""
 
-    def loadgen(self) -> list[str]:
-        """Return the options of `loadgen run` that do not change from trial to trial."""
-        return [
-            *("--rate", f"{self.rate:g}", "--duration", f"{self.duration}s"),
-            *("--close", self.close, "--op", self.op, "--timeout", f"{self.timeout}s"),
-            *("--max-lateness", f"{self.max_lateness}s"),
-        ]
+    def load(self) -> LoadOptions:
+        """Return what is asked of `loadgen run` in every trial; targets and workers are its own."""
+        return LoadOptions(
+            rate=self.rate,
+            duration=self.duration,
+            close=self.close,
+            op=self.op,
+            timeout=self.timeout,
+            max_lateness=self.max_lateness,
+        )
 
 
 def read(environment: Mapping[str, str], *, name: str) -> Settings:
@@ -72,7 +75,7 @@ def read(environment: Mapping[str, str], *, name: str) -> Settings:
         duration=get("DURATION", lambda text: _seconds(text, 600)),
         trials=get("TRIALS", lambda text: _count(text, 1, MAX_TRIALS)),
         servers=get("SERVERS", lambda text: _count(text, 1, 50)),
-        close=get("CLOSE", lambda text: _one_of(text, tuple(CLOSE_MODES))),
+        close=get("CLOSE", _close),
         op=get("OP", _operation),
         timeout=get("TIMEOUT", lambda text: _seconds(text, 60)),
         max_lateness=get("MAX_LATENESS", lambda text: _seconds(text, 60)),
@@ -108,10 +111,11 @@ def _seconds(text: str, most: float) -> float:
     return value
 
 
-def _one_of(text: str, known: tuple[str, ...]) -> str:
-    if text not in known:
-        raise ValueError(f"not one of {', '.join(known)}")
-    return text
+def _close(text: str) -> CloseMode:
+    for mode in CLOSE_MODES:
+        if text == mode:
+            return mode
+    raise ValueError(f"not one of {', '.join(CLOSE_MODES)}")
 
 
 def _operation(text: str) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ from lab.testbed.base import ROLES
 from lab.testbed.docker.inside import addresses, server, watch
 from lab.testbed.docker.inside.look import read_back
 from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
-from lab.trials.trial import MAX_REPETITIONS, TrialError, counts, suffix, summary_of
+from lab.trials.trial import MAX_REPETITIONS, counts, suffix, summary_of
 from loadgen.run import environment
 from loadgen.run.resolve import default_workers, usable_cpus
 from loadgen.summary import Summary
@@ -88,7 +88,7 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
         (directory / part).mkdir(parents=True)
     (directory / _SETTINGS).write_bytes(msgspec.json.encode(found))
     config = msgspec.to_builtins(found)
-    config["loadgen"] = found.loadgen()
+    config["loadgen"] = found.load().arguments()
     write_experiment(
         directory,
         Experiment(
@@ -146,10 +146,7 @@ class Client:
             folder = f"trials/{name}{suffix(repetition)}"
             started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
             targets = [f"{host}:{port}" for host in hosts]
-            try:
-                summary = self._load(targets, found, self.directory / folder)
-            except TrialError as error:
-                return self._problem(f"trial {name}: {error}")
+            summary = self._load(targets, found, self.directory / folder)
             used = counts(summary, repetition)
             self._record(
                 Trial(
@@ -176,9 +173,10 @@ class Client:
             TrialError: when there is none.
         """
         workers = found.workers or default_workers(usable_cpus(), shared=True)
-        command = [sys.executable, "-m", "loadgen", "run", *targets, *found.loadgen()]
+        load = replace(found.load(), targets=tuple(targets), workers=workers)
+        command = [sys.executable, "-m", "loadgen", "run", *load.arguments()]
         done = subprocess.run(
-            [*command, "--workers", str(workers), "--quiet", "--out", str(run)],
+            [*command, "--quiet", "--out", str(run)],
             stderr=subprocess.PIPE,
             check=False,
         )

@@ -9,8 +9,7 @@ def trial_line(
     arm: str, number: int, trials: int, summary: Summary, *, used: bool, width: int = 6
 ) -> str:
     """Return a trial's result as one line; `width` is that of the longest arm's name."""
-    lost = summary.failed + summary.dropped
-    share = lost / summary.scheduled if summary.scheduled else 0.0
+    share = summary.lost_share or 0.0
     why = f": {summary.causes[0].title}" if summary.causes else ""
     again = "" if used else f"  [{summary.validity}, run again]"
     return (

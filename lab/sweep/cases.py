@@ -8,10 +8,12 @@ brought to its brink with made-up entries instead, and the time to overflow is t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from lab.capacity import Forecast
+from loadgen.config import LoadOptions
+from loadgen.sample import ROLE_SERVER
 from loadgen.summary import Summary
 
 Quantity = Literal["connections", "rate", "time", "sockets"]
@@ -22,6 +24,9 @@ TOLERANCES: Final[dict[Quantity, float]] = {
     "time": 0.05,
     "sockets": 0.005,
 }
+
+
+_PLAIN: Final = LoadOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,8 @@ class Case:
     what: str
     predict: Callable[[Forecast], float | None]
     measure: Callable[[Summary], float | None]
-    options: tuple[str, ...] = ()
+    load: LoadOptions = _PLAIN
+    """Rate and duration are the case's own."""
     sources: int = 1
     servers: int = 1
     margin: int | None = None
@@ -72,7 +78,7 @@ def _settled(summary: Summary) -> float:
 
 
 def _server_time_wait(summary: Summary) -> float | None:
-    found = summary.kernel.get("server", {}).get("sockstat_TCP_tw")
+    found = summary.kernel.get(ROLE_SERVER, {}).get("sockstat_TCP_tw")
     return None if found is None else float(found.max)
 
 
@@ -89,7 +95,7 @@ def _exhaustion(
     text: str = _PORTS + _NO_REUSE,
     rate: float = 2_000,
     duration: float = 2.0,
-    options: tuple[str, ...] = (),
+    load: LoadOptions = _PLAIN,
     sources: int = 1,
     servers: int = 1,
 ) -> Case:
@@ -103,7 +109,7 @@ def _exhaustion(
         what=_RUN_OUT,
         predict=_until("ports_exhausted"),
         measure=_served,
-        options=options,
+        load=load,
         sources=sources,
         servers=servers,
     )
@@ -128,7 +134,7 @@ def _reuse(
     )
 
 
-def _brink(name: str, situation: str, *, text: str = "", options: tuple[str, ...] = ()) -> Case:
+def _brink(name: str, situation: str, *, text: str = "", load: LoadOptions = _PLAIN) -> Case:
     return Case(
         name=name,
         situation=situation,
@@ -141,7 +147,7 @@ def _brink(name: str, situation: str, *, text: str = "", options: tuple[str, ...
             (limit.at for limit in found.limits if limit.name == "conntrack_full"), None
         ),
         measure=_overflow,
-        options=("--timeout", "1s", *options),
+        load=replace(load, timeout=1.0),
         margin=2_000,
     )
 
@@ -153,16 +159,16 @@ CASES: Final = (
     _exhaustion("destinations", "1,000 ports, no reuse, 3 servers", rate=3_000, servers=3),
     _exhaustion("sources", "1,000 ports, no reuse, 2 client addresses", sources=2),
     _exhaustion("bind early", "1,000 ports, bind() first, 2 client addresses, 3 servers",
-                sources=2, servers=3, options=("--bind-early",)),
+                sources=2, servers=3, load=LoadOptions(bind_early=True)),
     _exhaustion("reserved ports", "1,000 ports of which 250 are reserved",
                 text=_PORTS + _NO_REUSE + "net.ipv4.ip_local_reserved_ports = 40100-40349\n"),
     _exhaustion("odd range", "1,001 ports, no reuse",
                 text="net.ipv4.ip_local_port_range = 40000 41000\n" + _NO_REUSE),
     _exhaustion("socket option", "IP_LOCAL_PORT_RANGE of 600 ports within the default range",
-                text=_NO_REUSE, options=("--local-port-range", "40000-40599")),
+                text=_NO_REUSE, load=LoadOptions(local_port_range=(40_000, 40_599))),
     _exhaustion("default range", "IP_LOCAL_PORT_RANGE of the whole default range",
                 text=_NO_REUSE, rate=6_000, duration=5.0,
-                options=("--local-port-range", "32768-60999")),
+                load=LoadOptions(local_port_range=(32_768, 60_999))),
     _exhaustion("no timestamps", "1,000 ports, reuse without timestamps",
                 text=_PORTS + _REUSE + "net.ipv4.tcp_timestamps = 0\n"),
     Case(
@@ -186,7 +192,7 @@ CASES: Final = (
            sources=2, text="net.ipv4.ip_local_port_range = 40000 40499\n" + _REUSE),
     _brink("conntrack", "2,000 entries left, client closes"),
     _brink("conntrack, reset", "2,000 entries left, connections end by RST",
-           options=("--close", "rst")),
+           load=LoadOptions(close="rst")),
     Case(
         name="server closes",
         situation="1,000 ports, server closes: no wall, half of the ports used",
@@ -197,7 +203,7 @@ CASES: Final = (
         what="TIME_WAIT sockets on the server",
         predict=lambda found: found.time_wait.sockets,
         measure=_server_time_wait,
-        options=("--close", "server"),
+        load=LoadOptions(close="server"),
     ),
 )  # fmt: skip
 """In the order in which `lab sweep --validate` runs them; about 80 s together."""

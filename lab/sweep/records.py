@@ -8,13 +8,13 @@ import msgspec
 
 from lab.capacity import LimitName
 from lab.sweep.search import Ended
-from loadgen.summary import Number, Record
+from loadgen.summary import Losses, Number, Record
 
 SWEEP_SCHEMA: Final = "churnlab.sweep/1"
 VALIDATION_SCHEMA: Final = "churnlab.validation/1"
 
 
-class Probe(Record, frozen=True, kw_only=True):
+class Probe(Losses, Record, frozen=True, kw_only=True):
     """One trial of a search."""
 
     rate: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from lab.capacity import (
 from lab.sweep.records import Capacity, Probe, Sweep
 from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import SitePlan, Testbed, Tuned
+from lab.testbed.base import CLIENT, SERVER, SitePlan, Testbed, Tuned
 from lab.trials.trial import Observed, observe
-from loadgen.config import CloseMode
+from loadgen.config import LoadOptions
 from loadgen.run import environment
 from loadgen.summary import Summary, encode
 
@@ -43,11 +42,9 @@ class SweepPlan:
     """Seconds of each trial."""
     confirm: int = 4
     precision: float = 0.05
-    close: CloseMode = "client"
     site: SitePlan = field(default_factory=SitePlan)
-    loadgen: tuple[str, ...] = ()
-    """Further options of `loadgen run`."""
-    local_port_range: tuple[int, int] | None = None
+    load: LoadOptions = field(default_factory=LoadOptions)
+    """How the load is made; rate and duration are those of each trial."""
 
 
 class Watcher(Protocol):
@@ -77,7 +74,7 @@ def ended(summary: Summary) -> tuple[Ended, str]:
     if summary.validity != "valid":
         reasons = summary.generator.reasons or [summary.validity]
         return Ended.LIMITED, reasons[0]
-    if summary.failed or summary.dropped or summary.unfinished:
+    if summary.lost or summary.unfinished:
         return Ended.LOST, summary.causes[0].title if summary.causes else "cause unknown"
     return Ended.CLEAN, ""
 
@@ -124,19 +121,12 @@ class Sweeper:
         self._finished = True
         self._write()
 
-    async def _observe(
-        self, tuning: Tuning, options: Sequence[str], directory: Path, *, close: CloseMode
-    ) -> Observed:
-        plan = self._plan
-        extra = [*("--close", close), *plan.loadgen]
-        if plan.local_port_range is not None:
-            low, high = plan.local_port_range
-            extra += ["--local-port-range", f"{low}-{high}"]
+    async def _observe(self, tuning: Tuning, load: LoadOptions, directory: Path) -> Observed:
         return await observe(
             self._testbed,
-            plan.site,
+            self._plan.site,
             Tuned(tuning, tuning.name),
-            options=[*options, *extra],
+            load=load,
             directory=self._directory / directory,
             log=self._directory / "trials" / "loadgen.log",
         )
@@ -146,9 +136,9 @@ class Sweeper:
 
         Connections end by RST, which leaves nothing behind: no tuning is in the way.
         """
-        options = ["--rate", "max", "--duration", f"{_CEILING_SECONDS}s"]
+        load = replace(self._plan.load, rate="max", duration=_CEILING_SECONDS, close="rst")
         directory = Path("trials", f"{number}-{tuning.name}-max")
-        return await self._observe(tuning, options, directory, close="rst")
+        return await self._observe(tuning, load, directory)
 
     async def _measure(self, tuning: Tuning) -> None:
         plan, number = self._plan, len(self._found) + 1
@@ -170,8 +160,8 @@ class Sweeper:
     async def _probe(self, tuning: Tuning, rate: float, number: int, trial: int) -> Probe:
         self._watcher.trial_started(tuning.name, rate)
         directory = Path("trials", f"{number}-{tuning.name}-{trial:02d}")
-        options = ["--rate", f"{rate:g}", "--duration", f"{self._plan.duration}s"]
-        observed = await self._observe(tuning, options, directory, close=self._plan.close)
+        load = replace(self._plan.load, rate=rate, duration=self._plan.duration)
+        observed = await self._observe(tuning, load, directory)
         summary = observed.summary
         how, why = ended(summary)
         probe = Probe(
@@ -209,16 +199,14 @@ class Sweeper:
         situation = Situation(
             load=Load(
                 rate=1.0,
-                close=plan.close,
+                close=plan.load.close,
                 sources=plan.site.source_addresses,
                 destinations=plan.site.servers,
-                local_port_range=plan.local_port_range,
+                local_port_range=plan.load.local_port_range,
                 rtt=plan.site.rtt,
                 service=0.0,
             ),
-            settings=Settings.of(
-                observed.in_force.get("client", {}), observed.in_force.get("server")
-            ),
+            settings=Settings.of(observed.in_force.get(CLIENT, {}), observed.in_force.get(SERVER)),
             kernel=Kernel.of(str(observed.summary.environment.get("kernel", ""))),
         )
         short = replace(situation.load, duration=plan.duration)
@@ -231,12 +219,12 @@ class Sweeper:
             "duration": plan.duration,
             "confirm": plan.confirm,
             "precision": plan.precision,
-            "close": plan.close,
+            "close": plan.load.close,
             "servers": plan.site.servers,
             "source_addresses": plan.site.source_addresses,
             "rtt": plan.site.rtt,
-            "local_port_range": plan.local_port_range,
-            "loadgen": list(plan.loadgen),
+            "local_port_range": plan.load.local_port_range,
+            "loadgen": plan.load.arguments(),
         }
         return Sweep(
             name=plan.name,

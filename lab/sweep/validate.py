@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +34,7 @@ async def check(case: Case, directory: Path) -> Check:
     """
     tuning = parse(case.text, name=case.name, source="validation")
     label = case.name.replace(" ", "-").replace(",", "")
-    options = ["--rate", f"{case.rate:g}", "--duration", f"{case.duration}s", *case.options]
+    load = replace(case.load, rate=case.rate, duration=case.duration)
     testbed = NetnsTestbed() if case.margin is None else TrackedTestbed(left=case.margin)
     note, run = "", directory
     for repetition in range(MAX_REPETITIONS + 1):
@@ -43,7 +44,7 @@ async def check(case: Case, directory: Path) -> Check:
                 testbed,
                 SitePlan(servers=case.servers, source_addresses=case.sources),
                 Tuned(tuning, case.name),
-                options=options,
+                load=load,
                 directory=run,
                 log=directory / "loadgen.log",
             )

@@ -14,7 +14,7 @@ reports can be made from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
+from loadgen.config import LoadOptions
 from loadgen.run import environment
 from loadgen.summary import Summary
 
@@ -55,8 +56,8 @@ class Plan:
     duration: float = 5.0
     trials: int = 10
     site: SitePlan = field(default_factory=SitePlan)
-    loadgen: tuple[str, ...] = ()
-    """Further options of `loadgen run`, the same for all arms."""
+    load: LoadOptions = field(default_factory=LoadOptions)
+    """How the load is made, the same for all arms; rate and duration are the plan's own."""
     calibrate_on: str | None = None
     """The arm under which a rate is found; None for the last one."""
     gates: tuple[str, ...] = ()
@@ -146,17 +147,13 @@ class Conductor:
 
     async def _observe(self, arm: str, number: int, rate: float) -> None:
         """Get one valid trial of an arm, trying again while the machine spoils it."""
-        options = [
-            *("--rate", f"{rate:g}"),
-            *("--duration", f"{self._plan.duration}s"),
-            *self._plan.loadgen,
-        ]
+        load = replace(self._plan.load, rate=rate, duration=self._plan.duration)
         used, repetition = False, 0
         while not used:
             directory = Path("trials", f"{number:02d}-{arm}{suffix(repetition)}")
             self._watcher.trial_started(arm, number, repetition, self._directory / directory)
             started_at = _now()
-            observed = await self._run(arm, options, directory, self._plan.faults)
+            observed = await self._run(arm, load, directory, self._plan.faults)
             used = counts(observed.summary, repetition)
             self._trials.append(
                 Trial(
@@ -176,7 +173,7 @@ class Conductor:
             repetition += 1
 
     async def _run(
-        self, arm: str, options: Sequence[str], directory: Path, faults: Sequence[Fault] = ()
+        self, arm: str, load: LoadOptions, directory: Path, faults: Sequence[Fault] = ()
     ) -> Observed:
         """Run loadgen once at a fresh site under an arm's tuning; `directory` is relative."""
         keys = {key for tuning in self._tunings.values() for key in tuning.values}
@@ -184,7 +181,7 @@ class Conductor:
             self._testbed,
             self._plan.site,
             Tuned(self._tunings[arm], arm, tuple(sorted(keys))),
-            options=options,
+            load=load,
             directory=self._directory / directory,
             log=self._directory / "loadgen.log",
             faults=faults,
@@ -201,8 +198,8 @@ class Conductor:
         what the plan asks for.
         """
         arm = self._plan.calibrate_on or self._plan.arms[-1][0]
-        options = ["--rate", "max", "--duration", f"{_CALIBRATION_SECONDS}s", *self._plan.loadgen]
-        observed = await self._run(arm, options, Path("calibration"))
+        load = replace(self._plan.load, rate="max", duration=_CALIBRATION_SECONDS)
+        observed = await self._run(arm, load, Path("calibration"))
         summary = observed.summary
         if not summary.ok:
             causes = "; ".join(cause.title for cause in summary.causes) or "nothing was answered"
@@ -226,7 +223,7 @@ class Conductor:
             "memcached_options": list(plan.site.memcached_options),
             "source_addresses": plan.site.source_addresses,
             "rtt": plan.site.rtt,
-            "loadgen": list(plan.loadgen),
+            "loadgen": plan.load.arguments(),
             "gates": list(plan.gates),
             "faults": [str(fault) for fault in plan.faults],
         }

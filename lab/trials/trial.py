@@ -8,7 +8,7 @@ again, is the same for all of them and stands here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ import trio
 from lab.analysis.records import FaultDone
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
 from lab.testbed.faults import Fault
+from loadgen.config import LoadOptions
 from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
@@ -87,7 +88,7 @@ async def observe(
     plan: SitePlan,
     tuned: Tuned,
     *,
-    options: Sequence[str],
+    load: LoadOptions,
     directory: Path,
     log: Path,
     faults: Sequence[Fault] = (),
@@ -98,7 +99,7 @@ async def observe(
         testbed: where.
         plan: what the site consists of.
         tuned: the tuning that both sides are under.
-        options: of `loadgen run`, but for targets, sources and `--out`.
+        load: what is asked of the generator; targets and sources are the site's.
         directory: the run directory to be.
         log: what the generator prints is appended to this file.
         faults: carried out during the run.
@@ -109,18 +110,23 @@ async def observe(
         TrialError: when the run cannot begin.
     """
     async with testbed.site(plan, tuned=tuned) as site:
-        sources = [f"--source-ip={a}" for a in site.sources] if len(site.sources) > 1 else []
-        arguments = [*site.targets, *options, *sources, "--quiet", "--out", str(directory)]
+        # A connection that names no source starts from the first: one alone needs no option.
+        asked = replace(
+            load,
+            targets=site.targets,
+            source_addresses=site.sources if len(site.sources) > 1 else (),
+        )
+        arguments = [*asked.arguments(), "--quiet", "--out", str(directory)]
         code, done = await _load(site, arguments, log, faults, directory)
-        applied, baseline = dict(site.applied), dict(site.baseline)
-        notes = tuple(site.notes)
+    # What a site read back may be known only when it has ended.
+    applied = site.applied
     return Observed(
         summary=summary_of(directory, code, _printed(log), see=str(log)),
         directory=directory,
         in_force={role: one.in_force for role, one in applied.items()},
         skipped={key: why for one in applied.values() for key, why in one.skipped.items()},
-        baseline=baseline,
-        notes=notes,
+        baseline=site.baseline,
+        notes=site.notes,
         faults=done,
     )
 

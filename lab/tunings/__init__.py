@@ -18,7 +18,9 @@ from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation
 from lab.capacity.situation import TRACKED_MOST
 from lab.plan import Plan, make, sysctl_file
 from lab.sysctl.tuning import Tuning, TuningError, parse
+from lab.testbed.base import SitePlan
 from lab.testbed.fresh import fresh_values
+from loadgen.config import LoadOptions
 
 _MOST_BYTES: Final = 1 << 20
 """A sysctl.d file is a few kilobytes; more is somebody's log or disk image."""
@@ -68,6 +70,18 @@ def load(name_or_path: str, demand: Load = DEMAND) -> Tuning:
         return recommended(demand)
     text = resources.files(__name__).joinpath(f"{name_or_path}.conf").read_text("utf-8")
     return parse(text, name=name_or_path, source="built-in")
+
+
+def demand_of(load: LoadOptions, site: SitePlan) -> Load:
+    """Return what `recommended` has to serve: a load at a site."""
+    return replace(
+        DEMAND,
+        rate=load.rate if isinstance(load.rate, int | float) else DEMAND.rate,
+        sources=site.source_addresses,
+        destinations=site.servers,
+        close=load.close,
+        local_port_range=load.local_port_range,
+    )
 
 
 def recommended(demand: Load = DEMAND) -> Tuning:

@@ -41,7 +41,7 @@ class Result(msgspec.Struct, frozen=True):
     @property
     def lost(self) -> int:
         """Attempts that failed and arrivals that were dropped."""
-        return 0 if self.summary is None else self.summary.failed + self.summary.dropped
+        return 0 if self.summary is None else self.summary.lost
 
     @property
     def happened(self) -> bool:

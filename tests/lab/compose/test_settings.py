@@ -82,8 +82,8 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(
 
 def test_the_load_generators_options_are_the_variables() -> None:
     found = read(RATE="1500", DURATION="2500ms", CLOSE="rst", OP="mix:9/1", TIMEOUT="500ms")
-    assert " ".join(found.loadgen()) == (
-        "--rate 1500 --duration 2.5s --close rst --op mix:9/1 --timeout 0.5s --max-lateness 0.25s"
+    assert " ".join(found.load().arguments()) == (
+        "--rate=1500 --duration=2.5s --op=mix:9/1 --close=rst --timeout=0.5s --max-lateness=0.25s"
     )
     assert read(MEMCACHED_OPTIONS=" -R 20  -b 64 ").memcached_options == ["-R", "20", "-b", "64"]
     assert read(WORKERS="3").workers == 3

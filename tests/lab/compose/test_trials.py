@@ -15,6 +15,7 @@ from lab.compose.settings import Settings
 from lab.compose.trials import Client
 from lab.compose.turns import Turns
 from lab.testbed.docker.inside import addresses, server
+from lab.trials.trial import TrialError
 from loadgen.summary import Summary
 from tests.lab.compose.test_settings import DEFAULTS
 from tests.lab.synthetic import Plan, write_run
@@ -49,7 +50,7 @@ def loads(*plans: Plan) -> tuple[list[list[str]], object]:
     targets: list[list[str]] = []
     left = iter(plans)
 
-    def run(self: Client, asked: Sequence[str], found: Settings, path: Path) -> Summary | str:
+    def run(self: Client, asked: Sequence[str], found: Settings, path: Path) -> Summary:
         targets.append(list(asked))
         return write_run(path, next(left), seed=len(targets))
 
@@ -64,7 +65,7 @@ def test_the_plan_makes_the_experiments_folder_and_clears_the_last_one(volume: P
     assert experiment.testbed == "compose"
     assert not experiment.finished
     assert experiment.config["rate"] == float(DEFAULTS["RATE"])
-    assert "--rate" in experiment.config["loadgen"]
+    assert f"--rate={DEFAULTS['RATE']}" in experiment.config["loadgen"]
     assert experiment.baseline["client"]["net.ipv4.tcp_tw_reuse"].isdigit()
     assert experiment.baseline["client"] == experiment.baseline["server"]
     assert trials.read_settings(directory).trials == 2
@@ -144,7 +145,7 @@ def test_whatever_goes_wrong_the_next_one_has_its_turn(
 ) -> None:
     """A client that ended with an error would end compose, without a report."""
 
-    def explode(self: Client, *_: object) -> Summary | str:
+    def explode(self: Client, *_: object) -> Summary:
         raise RuntimeError("no such luck")
 
     directory = planned(volume, TRIALS="1")
@@ -238,8 +239,8 @@ def test_an_experiment_in_which_nothing_ran_says_so_and_ends(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(self: Client, *_: object) -> Summary | str:
-        return "no route to the servers"
+    def refuse(self: Client, *_: object) -> Summary:
+        raise TrialError("no route to the servers")
 
     directory = planned(volume, TRIALS="1")
     monkeypatch.setattr(Client, "_load", refuse)

@@ -31,18 +31,15 @@ PREDICTED = {
 
 
 def _situation(case: Case) -> Situation:
-    options = dict(zip(case.options[::2], case.options[1::2], strict=False))
-    ports = options.get("--local-port-range")
-    low, high = map(int, ports.split("-")) if ports else (0, 0)
     return Situation(
         load=Load(
             rate=case.rate,
             duration=case.duration,
-            close=options.get("--close", "client"),  # type: ignore[arg-type]
+            close=case.load.close,
             sources=case.sources,
             destinations=case.servers,
-            bind_early="--bind-early" in case.options,
-            local_port_range=(low, high) if ports else None,
+            bind_early=case.load.bind_early,
+            local_port_range=case.load.local_port_range,
             rtt=0.0,
             service=0.0,
             tracked=case.margin is not None,
@@ -72,8 +69,7 @@ def test_the_cases_vary_all_that_the_model_depends_on() -> None:
         assert key in texts
     assert len({case.sources for case in CASES}) > 1
     assert len({case.servers for case in CASES}) > 1
-    assert {"--close", "--bind-early", "--local-port-range"} <= {
-        option for case in CASES for option in case.options
-    }
+    for varied in ("close", "bind_early", "local_port_range"):
+        assert len({getattr(case.load, varied) for case in CASES}) > 1
     assert TOLERANCES == {"connections": 0.005, "rate": 0.05, "time": 0.05, "sockets": 0.005}
     assert all(case.quantity in TOLERANCES for case in CASES)

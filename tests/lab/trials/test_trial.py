@@ -15,6 +15,7 @@ from lab.sysctl.tuning import parse
 from lab.testbed.base import SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault, parse_fault
 from lab.trials.trial import MAX_REPETITIONS, TrialError, counts, observe, suffix, summary_of
+from loadgen.config import LoadOptions
 from loadgen.run.rundir import write_summary
 from loadgen.summary import Summary, decode, encode
 from tests.lab.ablate.worlds import summary
@@ -94,7 +95,7 @@ async def test_a_trial_tells_what_held_and_what_was_asked(tmp_path: Path) -> Non
         _Testbed(site),
         SitePlan(),
         TUNED,
-        options=["--rate", "5"],
+        load=LoadOptions(rate=5.0),
         directory=tmp_path / "run",
         log=tmp_path / "log",
     )
@@ -103,11 +104,8 @@ async def test_a_trial_tells_what_held_and_what_was_asked(tmp_path: Path) -> Non
     assert found.skipped == {"b": "line 2: the host's"}
     assert found.baseline == {"client": {"a": "0"}}
     assert (found.notes, found.faults) == (("no netem",), ())
-    assert site.asked[:3] == ["198.19.0.1:11211", "--rate", "5"]
-    assert [word for word in site.asked if "source" in word] == [
-        "--source-ip=198.18.0.1",
-        "--source-ip=198.18.0.2",
-    ]
+    assert site.asked[:3] == ["198.19.0.1:11211", "--rate=5", "--source-ip=198.18.0.1"]
+    assert site.asked[3] == "--source-ip=198.18.0.2"
 
 
 async def test_a_fault_that_cannot_be_carried_out_is_on_record(tmp_path: Path) -> None:
@@ -116,7 +114,7 @@ async def test_a_fault_that_cannot_be_carried_out_is_on_record(tmp_path: Path) -
             _Testbed(_Site(SOME)),
             SitePlan(),
             TUNED,
-            options=[],
+            load=LoadOptions(),
             directory=tmp_path / "run",
             log=tmp_path / "log",
             faults=[parse_fault("kill server-1 at 2s")],
@@ -133,7 +131,7 @@ async def test_a_run_that_cannot_begin_names_its_log(tmp_path: Path) -> None:
             _Testbed(site),
             SitePlan(),
             TUNED,
-            options=[],
+            load=LoadOptions(),
             directory=tmp_path / "run",
             log=tmp_path / "log",
         )

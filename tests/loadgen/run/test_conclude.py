@@ -27,7 +27,7 @@ def test_the_equations_hold_and_everything_has_a_cause(parts: list[Totals], t: f
     result = conclude(about(ended=Ended(elapsed=t)), _series(whole, [t]), {})
     assert result.unaccounted() == 0
     assert sum(result.outcomes.values()) == result.ok + result.failed
-    assert sum(cause.connections for cause in result.causes) == result.failed + result.dropped
+    assert sum(cause.connections for cause in result.causes) == result.lost
     assert all(cause.evidence and cause.remedy for cause in result.causes)
     written = records.encode(result)
     assert records.encode(records.decode(written)) == written

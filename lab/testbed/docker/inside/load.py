@@ -19,7 +19,7 @@ def command(order: Load) -> list[str]:
 
     The servers are on this machine, although loadgen cannot see that: they get half of the CPUs.
     """
-    chosen = "--workers" in order.arguments
+    chosen = any(word.startswith("--workers") for word in order.arguments)
     workers = [] if chosen else ["--workers", str(default_workers(usable_cpus(), shared=True))]
     return [sys.executable, "-m", "loadgen", "run", *order.arguments, *workers]
 

@@ -81,8 +81,8 @@ def test_the_generator_gets_half_of_the_cpus_unless_told_otherwise() -> None:
     assert load.command(order)[1:] == [
         *("-m", "loadgen", "run", "198.18.0.2:11211", "--rate", "5", "--workers", shared)
     ]
-    chosen = Load(sources=(), arguments=("--workers", "7"), keys=())
-    assert load.command(chosen)[-2:] == ["--workers", "7"]
+    chosen = Load(sources=(), arguments=("--workers=7",), keys=())
+    assert load.command(chosen)[-1:] == ["--workers=7"]
 
 
 def test_wait_returns_at_a_moment_of_the_run(tmp_path: Path) -> None:
