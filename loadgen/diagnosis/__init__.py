@@ -46,7 +46,7 @@ RULES: tuple[Rule, ...] = (
     plain.unexplained,
     reached.time_wait_overflow,
     reached.syn_cookies,
-    reached.port_search_felt,
+    ports.port_search_felt,
 )
 
 

@@ -127,7 +127,7 @@ PORTS_EXHAUSTED: Final = CauseKind(
 PORT_SEARCH_SLOW: Final = CauseKind(
     "port_search_slow",
     "client_host",
-    "the kernel's search for a free local port became slow and throttled the client",
+    "the kernel's search for a free local port became slow{so_what}",
     "net.ipv4.tcp_tw_reuse = 1 or a wider net.ipv4.ip_local_port_range keeps half of the range "
     "free; where the program can be changed, the socket option IP_LOCAL_PORT_RANGE (Linux 6.3, "
     "step 1 since 6.8) searches without the detour; keeping connections open removes the cause",

@@ -10,9 +10,12 @@ one of them spoils the run:
 - the loop had more to do than its CPU allowed, or did not get the CPU: the generator's limit.
 
 The first is told by the time inside connect(), taken between two ticks: its mean call is several
-times what it was while all went well (a search costs about 0.09 µs a port, so 1 to 3 ms in a default
+times what it is while ports are plenty (a search costs about 0.09 µs a port, so 1 to 3 ms in a default
 range, against some 25 µs for a connect() that finds its port at once), and those calls fill most of
-the loop's time.
+the loop's time. What it is while ports are plenty the run itself shows, if they ever were. On a host
+with a history they were not: what an earlier load left in TIME_WAIT is in force from the first
+arrival on, and a comparison with the run's own beginning would find nothing slow in it. Then the
+kernel's usual figure stands in.
 
 A slow stretch leaves arrivals undone, as many as were due in it and not started. They become overdue
 one after the other while the loop, at full speed again, works through them; with reuse, when a
@@ -21,9 +24,13 @@ stretch are its doing until as many arrivals were dropped or made up for as it l
 
 On a machine with too little CPU connect() takes long as well: the worker loses its CPU in the middle
 of it. Two things tell the difference. The search *burns* CPU, in system mode, for nearly as long as
-it lasts; waiting for a CPU burns none. And there is nothing to search for while ports are plenty:
-connect() looks among the ports of one parity first (`loadgen.diagnosis.ports`), so until about half
-of them are in use toward one destination it finds one at once.
+it lasts, and no less than it takes to pass the held ports; waiting for a CPU burns none. And there is
+nothing to search for while ports are plenty: connect() looks among the ports of one parity first
+(`loadgen.diagnosis.ports`), so until about half of them are in use toward one destination it finds
+one at once.
+
+A search that leaves the loop time enough holds nobody up. It is a limit that was reached all the same,
+and costs what it costs.
 """
 
 from __future__ import annotations
@@ -38,6 +45,9 @@ from loadgen.accounting import PREFIX
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import Sample
 
+USUAL_CONNECT = 30e-6
+"""Seconds of a connect() that finds its port at once, handshake included: 16 to 60 µs were measured
+(Linux 6.18). For runs in which ports were scarce from the first arrival on."""
 SLOW_FACTOR = 4.0
 """How many times the undisturbed connect() a slow one takes, on average over an interval."""
 SLOW_AT_LEAST = 150e-6
@@ -53,6 +63,8 @@ Below 1 because a worker in a search is preempted too: on a machine whose every 
 programs to run, it gets half."""
 WAITING_CPU = 0.15
 """The same ratio, below which connect() only waited, however many ports are in use."""
+SEARCH_PER_PORT = 0.02e-6
+"""Seconds of CPU that passing one held port takes at the least; 0.09 to 0.28 µs were measured (6.18)."""
 _SMOOTH = 2
 """Intervals on each side whose CPU time counts too: the kernel accounts it in ticks of 1 to 10 ms."""
 TOLERATED_DROPS = 0.001
@@ -98,6 +110,14 @@ class Attribution(msgspec.Struct, frozen=True):
     """Seconds a connect() call took on average in the intervals where the search was slow."""
     slow_since: float | None
     """Seconds since the run's start; None when connect() never was slow."""
+    slow_cpu: float = 0.0
+    """Seconds of system CPU time that a connection cost in those intervals."""
+    slow_calls: int = 0
+    """connect() calls in those intervals."""
+    throttled: float = 0.0
+    """Seconds of the run in which slow calls filled most of the loop's time."""
+    compared: bool = True
+    """Whether `baseline_connect` is the run's own; else ports were scarce all along."""
 
 
 def _from_zero(samples: Sequence[Sample]) -> list[Sample]:
@@ -147,24 +167,61 @@ def intervals(samples: Sequence[Sample]) -> list[Interval]:
 
 
 def _searching(
-    series: Sequence[Interval], place: int, threshold: float, ports: PortUse | None
+    series: Sequence[Interval],
+    place: int,
+    threshold: float,
+    ports: PortUse | None,
+    *,
+    fills: bool,
 ) -> bool:
-    """Return whether slow connect() calls were a search for a port, not a wait for the CPU."""
+    """Return whether slow connect() calls were a search for a port, not a wait for the CPU.
+
+    Where nobody knows how full the ports were, only if they filled the loop's time.
+    """
     around = series[max(0, place - _SMOOTH) : place + _SMOOTH + 1]
     slow = [i for i in around if i.connect_calls and i.mean_connect >= threshold]
     inside = sum(i.connect_seconds for i in slow)
     worked = sum(i.cpu_system for i in slow) / inside if inside else 0.0
     used = None if ports is None else ports.most(series[place].start, series[place].end)
-    if used is None:
-        return worked >= SEARCH_CPU
-    return used >= SEARCH_PORTS and worked >= WAITING_CPU
+    if ports is None or used is None:
+        return fills and worked >= SEARCH_CPU
+    calls = sum(i.connect_calls for i in slow)
+    passed = SEARCH_PER_PORT * (ports.limit or 0) / 2
+    return (
+        used >= SEARCH_PORTS
+        and worked >= WAITING_CPU
+        and sum(i.cpu_system for i in slow) >= passed * calls
+    )
+
+
+def _undisturbed(series: Sequence[Interval], ports: PortUse | None) -> float | None:
+    """Return seconds of a connect() call while it was undisturbed; None where it never was."""
+
+    def plenty(interval: Interval) -> bool:
+        used = None if ports is None else ports.most(interval.start, interval.end)
+        return used is None or used < SEARCH_PORTS
+
+    called = [i for i in series if i.connect_calls and plenty(i)]
+    quiet = [i.mean_connect for i in called if not i.dropped and not i.failed]
+    # Where trouble began at once there is no undisturbed stretch; the least mean stands in for it.
+    return median(quiet) if quiet else min((i.mean_connect for i in called), default=None)
 
 
 def _pace(series: Sequence[Interval], slow: Sequence[Interval]) -> float:
-    """Return the arrivals a second that the loop kept up with before connect() became slow."""
-    first = slow[0].start if slow else 0.0
-    kept = [i for i in series if i.end <= first and not i.dropped and i.started]
-    return median(i.started / (i.end - i.start) for i in kept) if kept else 0.0
+    """Return the arrivals a second that the loop kept up with before connect() became slow.
+
+    Where it was slow from the start on, those that were due.
+    """
+    if not slow:
+        return 0.0
+    before = [i for i in series if i.end <= slow[0].start]
+    kept = [i for i in before if not i.dropped and i.started]
+    if kept:
+        return median(i.started / (i.end - i.start) for i in kept)
+    if any(i.started or i.dropped for i in before):
+        return 0.0
+    length = series[-1].end - slow[0].start
+    return sum(i.started + i.dropped for i in series) / length if length else 0.0
 
 
 def attribute(
@@ -177,19 +234,23 @@ def attribute(
         workers: how many processes the time of an interval was spent by.
         ports: how full the client's ports were; None when nobody knows.
     """
-    called = [i for i in series if i.connect_calls]
-    quiet = [i.mean_connect for i in called if not i.dropped and not i.failed]
-    # Where trouble began at once there is no undisturbed stretch; the least mean stands in for it.
-    baseline = median(quiet) if quiet else min((i.mean_connect for i in called), default=0.0)
+    called = [i.mean_connect for i in series if i.connect_calls]
+    own = _undisturbed(series, ports)
+    baseline = min((USUAL_CONNECT, *called)) if own is None and called else own or 0.0
     threshold = max(SLOW_FACTOR * baseline, SLOW_AT_LEAST)
-    slow = [
+
+    def fills(interval: Interval) -> bool:
+        length = interval.end - interval.start
+        return interval.connect_seconds >= SLOW_SHARE * workers * length
+
+    searched = [
         i
         for place, i in enumerate(series)
         if i.connect_calls
         and i.mean_connect >= threshold
-        and i.connect_seconds >= SLOW_SHARE * workers * (i.end - i.start)
-        and _searching(series, place, threshold, ports)
+        and _searching(series, place, threshold, ports, fills=fills(i))
     ]
+    slow = [i for i in searched if fills(i)]
     slow_ends = {i.end for i in slow}
     # An arrival is dropped when it is overdue, which is one interval after the loop fell behind.
     after_slow = {b.end for a, b in pairwise(series) if a.end in slow_ends}
@@ -213,14 +274,18 @@ def attribute(
         search += left_over
         generator += rest - left_over
         owed = max(0.0, owed - left_over - max(0.0, interval.started - due))
-    calls = sum(i.connect_calls for i in slow)
+    calls = sum(i.connect_calls for i in searched)
     return Attribution(
         port_search=search,
         in_flight=in_flight,
         generator=generator,
         baseline_connect=baseline,
-        slow_connect=sum(i.connect_seconds for i in slow) / calls if calls else 0.0,
-        slow_since=slow[0].start if slow else None,
+        slow_connect=sum(i.connect_seconds for i in searched) / calls if calls else 0.0,
+        slow_since=searched[0].start if searched else None,
+        slow_cpu=sum(i.cpu_system for i in searched) / calls if calls else 0.0,
+        slow_calls=calls,
+        throttled=sum(i.end - i.start for i in slow),
+        compared=own is not None or not called,
     )
 
 

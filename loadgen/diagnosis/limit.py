@@ -3,7 +3,8 @@
 The closed loop always runs into something, and its rate says nothing without knowing into what. A
 worker is one thread: when it uses its core up, that core is the limit, and most of what it does
 there is the kernel's own work for the connections. When the core is not used up, the worker waited:
-for a CPU, where all of the machine's are busy, or else for replies.
+for a CPU, where all of the machine's are busy, or else for replies. The search for a local port uses
+a core up as well, but another core does not help: it searches the same ports.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from loadgen.diagnosis.honesty import SATURATED_CPU, Attribution, Interval, mach
 from loadgen.messages import Totals
 from loadgen.sample import Sample
 
+_THROTTLED = 0.1
+"""Of the run, from which on the port search was what kept it from going faster."""
 _MACHINE_FULL = 0.95
 """Of all CPUs together; the rest is the idle moments between two programs' turns."""
 
@@ -40,6 +43,8 @@ def describe(
         return ""
     if not closed_loop:
         return _of_schedule(totals, attribution)
+    if attribution.throttled >= _THROTTLED * length and attribution.slow_since is not None:
+        return _of_search(series, attribution)
     busy = sum(i.busiest * (i.end - i.start) for i in series) / length
     used = machine_use(machine)
     full = used is not None and used.busy >= _MACHINE_FULL
@@ -62,6 +67,22 @@ def describe(
     return (
         f"the servers, the network or --concurrency: the busiest worker used {busy:.0%} of a core "
         "and waited for replies"
+    )
+
+
+def _of_search(series: Sequence[Interval], attribution: Attribution) -> str:
+    """The search fills a worker's core, and yet the core is not the limit: more of them search too."""
+    since, end = attribution.slow_since or 0.0, series[-1].end
+
+    def pace(first: float, last: float) -> str:
+        started = sum(i.started for i in series if first <= i.start and i.end <= last)
+        return f"{started / (last - first):,.0f}/s"
+
+    before = f", {pace(0.0, since)} before" if since > 0 else ""
+    return (
+        f"the kernel's search for a free local port: {pace(since, end)} from {since:.1f} s on{before}; "
+        "more --workers search the same ports, tcp_tw_reuse = 1 or a wider ip_local_port_range "
+        "goes further"
     )
 
 

@@ -91,6 +91,15 @@ class Observation:
         moved = [series.moved(since, until) for series in self._like(name, role)]
         return sum(moved) if role == ROLE_CLIENT else max(moved, default=0)
 
+    def standing(self, name: str, role: str | None = ROLE_CLIENT) -> Number | None:
+        """Return where a gauge stood before the first arrival; None where it was not read then."""
+        before = [
+            s.values[name]
+            for s in self.samples.get(role or "", ())
+            if s.t <= 0 and name in s.values
+        ]
+        return before[-1] if before else None
+
     def moved_at(self, name: str, role: str | None = ROLE_CLIENT) -> float | None:
         """Return when a counter was first seen above where it stood at the run's start."""
         moments = (series.rose_at() for series in self._like(name, role))

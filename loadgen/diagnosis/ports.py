@@ -15,11 +15,33 @@ of which is the one that has an errno:
 from __future__ import annotations
 
 from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED
+from loadgen.diagnosis.honesty import SEARCH_PORTS
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR
 from loadgen.summary import Cause, Evidence
 from loadgen.units import format_duration
+
+_IN_USE = "ephemeral_ports_in_use"
+_FEW_CALLS = 10
+"""Slow calls that may be an accident."""
+_THROTTLED = " and throttled the client"
+_FELT = ": it costs CPU and time, and has lost nobody yet"
+
+
+def _before(observation: Observation) -> list[Evidence]:
+    """Return as evidence the ports that were scarce before the first arrival, if they were."""
+    limit = observation.metric("ephemeral_ports_limit")
+    held = observation.standing(_IN_USE)
+    if limit is None or held is None or held < SEARCH_PORTS * limit.first:
+        return []
+    text = (
+        f"{held:,} of them were held before the first arrival already: an earlier load's, "
+        "in TIME_WAIT for 60 s"
+    )
+    return [
+        Evidence(metric=_IN_USE, value=held, limit=limit.first, role=ROLE_CLIENT, at=0.0, text=text)
+    ]
 
 
 def _port_use(observation: Observation) -> list[Evidence]:
@@ -27,7 +49,7 @@ def _port_use(observation: Observation) -> list[Evidence]:
     found: list[Evidence] = []
     limit = observation.metric("ephemeral_ports_limit")
     for name, what in (
-        ("ephemeral_ports_in_use", "local ports in use toward one destination"),
+        (_IN_USE, "local ports in use toward one destination"),
         ("sockstat_TCP_tw", "sockets in TIME_WAIT on the client"),
     ):
         most = observation.most(name)
@@ -44,7 +66,7 @@ def _port_use(observation: Observation) -> list[Evidence]:
                 text=f"{most.value:,} {what}{room}",
             )
         )
-    return found
+    return [*found, *_before(observation)]
 
 
 def ports_exhausted(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -69,20 +91,54 @@ def port_search_slow(observation: Observation, ledger: Ledger) -> list[Cause]:
     if attribution.slow_since is None or not ledger.port_search_drops:
         return []
     count, ledger.port_search_drops = ledger.port_search_drops, 0
+    return [_search(observation, count, _THROTTLED)]
+
+
+def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001 - a rule's signature
+    """connect() searched, and nobody was lost for it: yet, or because nothing was due.
+
+    On a schedule the loop has time left; the closed loop has no schedule to fall behind.
+    """
+    attribution = observation.attribution
+    if attribution.slow_since is None or attribution.port_search:
+        return []
+    if attribution.slow_calls < _FEW_CALLS and not attribution.throttled:
+        return []
+    so_what = _THROTTLED if observation.config.closed_loop else _FELT
+    return [_search(observation, 0, so_what)]
+
+
+def _search(observation: Observation, count: int, so_what: str) -> Cause:
+    """Return the slow search as a cause, with what it costs."""
+    attribution = observation.attribution
     slow, usual = attribution.slow_connect, attribution.baseline_connect
+    against = (
+        f"{format_duration(usual)} before"
+        if attribution.compared
+        else f"and takes about {format_duration(usual)} where a port is found at once"
+    )
     inside = Evidence(
         metric="generator_connect_call_seconds",
         value=slow,
         limit=usual,
         role=ROLE_GENERATOR,
         at=attribution.slow_since,
+        text=f"one connect() call took {format_duration(slow)} on average, {against}",
+    )
+    cpu = attribution.slow_cpu
+    cost = Evidence(
+        metric="generator_cpu_system_seconds",
+        value=cpu,
+        role=ROLE_GENERATOR,
+        at=attribution.slow_since,
         text=(
-            f"one connect() call took {format_duration(slow)} on average, "
-            f"{format_duration(usual)} before"
+            f"each connection cost {format_duration(cpu)} of CPU in the kernel meanwhile, so one "
+            f"core opens no more than {1 / cpu:,.0f} a second; further cores search the same ports"
         ),
     )
-    evidence = [inside, *_port_use(observation)]
-    return [PORT_SEARCH_SLOW.explains(count, evidence, first_at=attribution.slow_since)]
+    evidence = [inside, *([cost] if cpu else []), *_port_use(observation)]
+    words = {"so_what": so_what}
+    return PORT_SEARCH_SLOW.explains(count, evidence, first_at=attribution.slow_since, words=words)
 
 
 def bind_early(observation: Observation, ledger: Ledger) -> list[Cause]:

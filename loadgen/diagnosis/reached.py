@@ -10,15 +10,13 @@ from dataclasses import replace
 
 from loadgen.diagnosis.causes import (
     PLACES,
-    PORT_SEARCH_SLOW,
     SYN_COOKIES_SENT,
     TIME_WAIT_OVERFLOW,
 )
 from loadgen.diagnosis.listener import listener_disabled
 from loadgen.diagnosis.observation import Ledger, Observation
-from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Cause, Evidence
-from loadgen.units import format_duration
 
 _OVERFLOW = "netstat_TcpExt_TCPTimeWaitOverflow"
 _COOKIES = "netstat_TcpExt_TCPReqQFullDoCookies"
@@ -81,22 +79,3 @@ def syn_cookies(observation: Observation, ledger: Ledger) -> list[Cause]:  # noq
             )
         )
     return [SYN_COOKIES_SENT.explains(0, evidence, first_at=evidence[0].at)]
-
-
-def port_search_felt(observation: Observation, ledger: Ledger) -> list[Cause]:  # noqa: ARG001 - a rule's signature
-    """connect() was slow, but nothing was due that it could have held up: the closed loop."""
-    attribution = observation.attribution
-    if attribution.slow_since is None or attribution.port_search or attribution.generator:
-        return []
-    inside = Evidence(
-        metric="generator_connect_call_seconds",
-        value=attribution.slow_connect,
-        limit=attribution.baseline_connect,
-        role=ROLE_GENERATOR,
-        at=attribution.slow_since,
-        text=(
-            f"one connect() call took {format_duration(attribution.slow_connect)} on average, "
-            f"{format_duration(attribution.baseline_connect)} before"
-        ),
-    )
-    return [PORT_SEARCH_SLOW.explains(0, [inside])]
