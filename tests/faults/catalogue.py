@@ -119,6 +119,11 @@ def _flood(stage: Stage) -> None:
     stage.inside(stage.client, lambda: flood.half_open(SERVER, PORT, count=200))
 
 
+def _earlier(number: int) -> Deed:
+    """Return an earlier load, which begins when the server is there."""
+    return _all(_memcached, lambda stage: stage.use_ports(number))
+
+
 _FROM_CLIENT = f"ip saddr {CLIENT} tcp dport {PORT}"
 _SLOW_ACCEPT = _misbehaving("dawdles", "4", "0.02")
 
@@ -148,6 +153,44 @@ FAULTS: tuple[Fault, ...] = (
         ("port_search_slow",),
         prepare=_ports(20000, 31999),
         load=("--rate", "5000", "--duration", "2.2", *_STRICT),
+        alone=True,
+    ),
+    Fault(
+        "port search slow, from before",
+        "12,000 ports, 6,200 of them in TIME_WAIT before the first arrival, 5,000/s",
+        ("port_search_slow",),
+        prepare=_ports(20000, 31999),
+        serve=_earlier(6200),
+        load=("--rate", "5000", "--duration", "1", *_STRICT),
+        alone=True,
+    ),
+    Fault(
+        "port search slow, nobody lost",
+        "12,000 ports, 6,200 of them in TIME_WAIT before the first arrival, 200/s",
+        ("port_search_slow",),
+        prepare=_ports(20000, 31999),
+        serve=_earlier(6200),
+        load=("--rate", "200", "--duration", "1"),
+        fails=False,
+        alone=True,
+    ),
+    Fault(
+        "port search slow, closed loop",
+        "12,000 ports, as fast as possible: half of them are gone after half a second",
+        ("port_search_slow",),
+        prepare=_ports(20000, 31999),
+        load=("--rate", "max", "--concurrency", "128", "--duration", "2"),
+        fails=False,
+        alone=True,
+    ),
+    Fault(
+        "port search slow, closed loop, from before",
+        "12,000 ports, 6,200 of them in TIME_WAIT before the first arrival, as fast as possible",
+        ("port_search_slow",),
+        prepare=_ports(20000, 31999),
+        serve=_earlier(6200),
+        load=("--rate", "max", "--concurrency", "128", "--duration", "1"),
+        fails=False,
         alone=True,
     ),
     Fault(

@@ -205,6 +205,16 @@ class Stage:
                 raise RuntimeError((self.directory / "server.log").read_text())
             time.sleep(0.01)  # between two looks; the loop ends on what it sees
 
+    def use_ports(self, number: int) -> None:
+        """Leave `number` of the client's ports in TIME_WAIT toward the server, as an earlier load."""
+
+        def connect() -> None:
+            for _ in range(number):
+                with socket.create_connection((SERVER, PORT)):
+                    pass
+
+        run_inside(self.client, connect)
+
     def hold(self, number: int) -> None:
         """Open `number` connections to the server, from its own namespace, and keep them open.
 

@@ -61,6 +61,30 @@ def test_only_the_generator_s_own_drops_spoil_a_run(
     assert _summary(results[name]).validity == validity
 
 
+@pytest.mark.parametrize(
+    "name", [fault.name for fault in FAULTS if fault.name.startswith("port search slow, closed")]
+)
+def test_the_closed_loop_s_limit_is_the_search_and_not_a_core(
+    name: str, results: Mapping[str, Result]
+) -> None:
+    limit = _summary(results[name]).generator.limit
+    assert limit.startswith("the kernel's search for a free local port: ")
+    assert "more --workers search the same ports" in limit
+
+
+@pytest.mark.parametrize("name", ["port search slow, nobody lost"])
+def test_a_limit_that_lost_nobody_is_named_with_its_cost(
+    name: str, results: Mapping[str, Result]
+) -> None:
+    cause = _summary(results[name]).causes[0]
+    assert cause.connections == 0
+    assert "has lost nobody yet" in cause.title
+    cost = next(item for item in cause.evidence if item.metric == "generator_cpu_system_seconds")
+    assert isinstance(cost.value, float)
+    assert 100e-6 < cost.value < 20e-3
+    assert any("held before the first arrival" in item.text for item in cause.evidence)
+
+
 @pytest.mark.parametrize("name", ["ports exhausted and conntrack full on the server"])
 def test_of_two_faults_each_explains_its_own(name: str, results: Mapping[str, Result]) -> None:
     """100 of 200 connections found no port; of the other 100, those beyond the table's room."""
