@@ -93,12 +93,7 @@ class Observation:
 
     def standing(self, name: str, role: str | None = ROLE_CLIENT) -> Number | None:
         """Return where a gauge stood before the first arrival; None where it was not read then."""
-        before = [
-            s.values[name]
-            for s in self.samples.get(role or "", ())
-            if s.t <= 0 and name in s.values
-        ]
-        return before[-1] if before else None
+        return self.series.get(role or "", {}).get(name, NEVER_READ).before(0.0)
 
     def moved_at(self, name: str, role: str | None = ROLE_CLIENT) -> float | None:
         """Return when a counter was first seen above where it stood at the run's start."""

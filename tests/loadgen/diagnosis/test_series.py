@@ -19,9 +19,10 @@ from loadgen.summary import Number
 from tests.loadgen.builders import about, generator_sample, run_config
 
 _moments = st.integers(-3, 12).map(float)
-_readings = st.lists(st.tuples(_moments, st.none() | st.integers(0, 5))).map(
-    lambda pairs: sorted(pairs, key=lambda pair: pair[0])
-)
+_readings = st.lists(
+    st.tuples(_moments, st.none() | st.integers(0, 5)), unique_by=lambda pair: pair[0]
+).map(lambda pairs: sorted(pairs, key=lambda pair: pair[0]))
+"""A role has one sample a moment."""
 Readings = Sequence[tuple[float, Number | None]]
 
 
