@@ -1,31 +1,43 @@
 """The journal: which of the host's settings a lab has changed, and what they were before.
 
-It is written, whole and through to the disk, before the first value is, and removed after the last
-one is back. Restoring writes every old value whatever is in force by then: the kernel rounds some
-values, so what a lab wrote cannot be recognised for sure.
+It is for the case that lab and guardian are both dead: while either lives, it knows the values from
+memory and does not ask a file. It is written, whole and through to the disk, before the first value
+is, and removed after the last one is back.
+
+A damaged disk or a careless hand must not be the end of it. So there are two copies, a setting is
+one line in each, and every line is complete in itself and carries a check sum: whatever line is
+intact in either copy is put back, and how many are not is said.
+
+Restoring writes every old value whatever is in force by then: the kernel rounds some values, so what
+a lab wrote cannot be recognised for sure.
 """
 
 from __future__ import annotations
 
 import os
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from lab.sysctl.names import to_path
 from lab.sysctl.values import same_value
+from loadgen.errors import ChurnlabError
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_MOST: Final = 1 << 20
+"""Bytes of a copy that are read: a catalogue's worth of settings is a hundredth of that."""
 
 
-class JournalError(Exception):
-    """A journal that cannot be read, or values that cannot be put back. One line, with the remedy."""
+class JournalError(ChurnlabError):
+    """A journal that cannot be read, or values that cannot be put back."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True):
     """One setting that an arm changes."""
 
     key: str
@@ -34,16 +46,29 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     asked: str
 
 
-class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the file holds."""
+class _Line(Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A line of the journal: a change, and what belongs to all of them."""
 
-    schema: Literal["churnlab.host/1"] = "churnlab.host/1"
+    boot: str
+    pid: int
+    number: int
+    """From 0, in the order of writing."""
+    of: int
+    """How many lines there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """What is pending."""
+
     boot: str
     """The kernel's boot_id: values of another boot are gone anyway."""
     pid: int
     """The lab's."""
     changes: list[Change]
     """In the order of writing."""
+    lost: int = 0
+    """Changes of which neither copy has an intact line."""
 
 
 def boot_id() -> str:
@@ -63,9 +88,9 @@ class Place:
     root: Path = Path("/proc/sys")
 
     @property
-    def file(self) -> Path:
-        """The journal itself."""
-        return self.folder / "host-sysctls.json"
+    def files(self) -> tuple[Path, Path]:
+        """The journal's two copies."""
+        return (self.folder / "host-sysctls.jsonl", self.folder / "host-sysctls.copy.jsonl")
 
     @property
     def lock(self) -> Path:
@@ -97,34 +122,79 @@ def read(place: Place) -> Journal | None:
     """Return the journal of this boot; None when nothing is pending.
 
     Raises:
-        JournalError: when the file cannot be read or understood.
+        JournalError: when a copy cannot be opened, or neither has a line that is intact.
     """
+    copies = [data for path in place.files if (data := _bytes_of(path)) is not None]
+    if not copies:
+        return None
+    found: dict[int, _Line] = {}
+    for line in (line for data in copies for line in _intact(data)):
+        found.setdefault(line.number, line)
+    if not found:
+        raise JournalError(
+            f"{place.files[0]} and its copy are damaged: no line of them can be read",
+            "compare the host's settings with what they should be, then delete both",
+        )
+    lines = [found[number] for number in sorted(found) if found[number].boot == boot_id()]
+    if not lines:
+        return None
+    return Journal(
+        boot=lines[0].boot,
+        pid=lines[0].pid,
+        changes=[Change(key=one.key, before=one.before, asked=one.asked) for one in lines],
+        lost=max(one.of for one in lines) - len(lines),
+    )
+
+
+def _bytes_of(path: Path) -> bytes | None:
     try:
-        journal = msgspec.json.decode(place.file.read_bytes(), type=Journal)
+        with path.open("rb") as file:
+            return file.read(_MOST)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise JournalError(f"{place.file}: {error.strerror}; run as root") from None
-    except msgspec.DecodeError as error:
-        raise JournalError(
-            f"{place.file} is damaged ({error}): compare the host's settings with what they should "
-            "be, then delete it"
-        ) from None
-    return journal if journal.boot == boot_id() else None
+        raise JournalError(f"{path}: {error.strerror}", "run as root") from None
+
+
+def _intact(data: bytes) -> Iterator[_Line]:
+    """Yield the lines of a copy that are as they were written."""
+    for text in data.split(b"\n"):
+        body, _, check = text.rpartition(b" ")
+        if check == _check(body):
+            with suppress(msgspec.DecodeError):
+                yield msgspec.json.decode(body, type=_Line)
+
+
+def _check(body: bytes) -> bytes:
+    return f"{zlib.crc32(body):08x}".encode()
 
 
 def write(place: Place, journal: Journal) -> None:
-    """Write the journal, whole and through to the disk.
+    """Write both copies, whole and through to the disk.
 
     Raises:
-        OSError: when it cannot be.
+        OSError: when one cannot be; the other may have been.
     """
-    temporary = place.file.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(journal), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(place.file)
+    data = bytearray()
+    for number, change in enumerate(journal.changes):
+        line = _Line(
+            key=change.key,
+            before=change.before,
+            asked=change.asked,
+            boot=journal.boot,
+            pid=journal.pid,
+            number=number,
+            of=len(journal.changes),
+        )
+        body = msgspec.json.encode(line)
+        data += body + b" " + _check(body) + b"\n"
+    for path in place.files:
+        temporary = path.with_suffix(".new")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
     _sync(place.folder)
 
 
@@ -138,7 +208,29 @@ def _sync(folder: Path) -> None:
 
 
 def restore(place: Place) -> list[str]:
-    """Put every value of the journal back, last one first, and remove the journal.
+    """Put back what the journal holds; see `put_back`.
+
+    Raises:
+        JournalError: also when part of the journal is lost; the intact part is back then, and the
+            error says what that was. The journal goes: nothing more can be read from it.
+    """
+    journal = read(place)
+    if journal is None:
+        _remove(place)
+        return []
+    done = put_back(place, journal.changes)
+    if journal.lost:
+        raise JournalError(
+            f"the journal {place.files[0]} was damaged: {journal.lost} of "
+            f"{journal.lost + len(journal.changes)} settings are not in it any more; "
+            f"put back: {', '.join(done)}",
+            "compare the other settings of the arm's tuning with what the host should have",
+        )
+    return done
+
+
+def put_back(place: Place, changes: Sequence[Change]) -> list[str]:
+    """Write every old value back, last one first, and remove the journal.
 
     Returns:
         One line for each setting, for people.
@@ -146,9 +238,8 @@ def restore(place: Place) -> list[str]:
     Raises:
         JournalError: when a value could not be put back; the journal stays then. The others are.
     """
-    journal = read(place)
     done, problems = [], []
-    for change in reversed(journal.changes if journal else []):
+    for change in reversed(changes):
         try:
             found = place.get(change.key)
             if not same_value(change.key, change.before, found):
@@ -163,8 +254,13 @@ def restore(place: Place) -> list[str]:
             problems.append(f"{change.key} = {change.before} (it shows {now})")
     if problems:
         raise JournalError(
-            f"cannot put back {', '.join(problems)}; run as root on the host itself: lab restore"
+            f"cannot put back {', '.join(problems)}", "run as root on the host itself: lab restore"
         )
-    with suppress(FileNotFoundError):
-        place.file.unlink()
+    _remove(place)
     return done
+
+
+def _remove(place: Place) -> None:
+    for path in place.files:
+        with suppress(FileNotFoundError):
+            path.unlink()

@@ -6,8 +6,8 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -86,16 +86,26 @@ class HostSettings:
             return
         record = Journal(boot=journal.boot_id(), pid=os.getpid(), changes=changes)
         try:
+            self._tell(changes)
             journal.write(self._place, record)
             for change in changes:
                 setting = next(one for one in settings if one.key == change.key)
                 self._write(setting, tuning, arm)
             yield {change.key: change.before for change in changes}
         finally:
+            # From memory: whatever has become of the journal meanwhile.
             try:
-                journal.restore(self._place)
+                journal.put_back(self._place, changes)
             except JournalError as error:
                 raise TestbedError(str(error)) from None
+            self._tell([])
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        """Have the guardian know what to put back. One that was killed is replaced before long."""
+        assert self._guardian is not None
+        assert self._guardian.stdin is not None
+        with suppress(BrokenPipeError):
+            os.write(self._guardian.stdin.fileno(), guardian.message(changes))
 
     def _prepare(self) -> None:
         """Lock out other labs, clean up after a dead one, and have a guardian."""

@@ -70,8 +70,9 @@ def test_a_running_lab_is_left_to_do_it_itself(pending: Place) -> None:
 
 
 def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:
-    Place(tmp_path).file.write_text("{")
+    for path in Place(tmp_path).files:
+        path.write_text("{")
     done = restore(tmp_path)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert "is damaged" in done.stderr
+    assert "are damaged" in done.stderr

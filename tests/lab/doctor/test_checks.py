@@ -72,7 +72,8 @@ def test_a_pending_journal_is_shown_with_the_old_values(
     assert "process 7" in pending.found
     assert "net.netfilter.nf_conntrack_max was 262144" in pending.found
     assert pending.remedy.endswith("lab restore")
-    Place().file.write_text("{")
+    for path in Place().files:
+        path.write_text("{")
     assert checks.host_settings()[0].state == "missing"
 
 

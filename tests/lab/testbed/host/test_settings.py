@@ -212,12 +212,42 @@ def test_however_the_lab_ends_the_old_values_come_back(ending: str, place: Place
         assert values(place) == NEW
         ENDINGS[ending](lab)
         until(lambda: values(place) == OLD, "the values did not come back")
-        until(lambda: not place.file.exists(), "the journal did not go")
+        until(lambda: not any(map(Path.exists, place.files)), "the journal did not go")
         assert lab.wait(DEADLINE) != 0
         assert lab.stderr is not None
         said = lab.stderr.read()
     if "kill -9" in ending:
         assert f"lab's guardian: {MAX} = 262144 (was 524288)" in said
+
+
+RUINS: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "emptied": lambda path: path.write_bytes(b""),
+    "overwritten": lambda path: path.write_bytes(b"\xff" * 500),
+}
+
+
+@pytest.mark.parametrize("ruin", RUINS)
+@pytest.mark.parametrize("ending", ["kill -9", "an error"])
+def test_a_journal_ruined_on_disk_is_not_asked(ruin: str, ending: str, place: Place) -> None:
+    """Whoever is alive knows the values: the lab its own, the guardian what the lab told it."""
+    with held(place) as lab:
+        for path in place.files:
+            RUINS[ruin](path)
+        ENDINGS[ending](lab)
+        until(lambda: values(place) == OLD, "the values did not come back")
+        until(lambda: not any(map(Path.exists, place.files)), "the journal did not go")
+        lab.wait(DEADLINE)
+
+
+def test_a_guardian_killed_and_a_journal_ruined_leave_the_lab_s_memory(place: Place) -> None:
+    with HostSettings(place) as host, host.changed(tuned(), "after"):
+        assert host._guardian is not None
+        host._guardian.kill()
+        host._guardian.wait()
+        for path in place.files:
+            path.write_bytes(b"\xff")
+    assert values(place) == OLD
 
 
 def test_the_next_lab_restores_what_one_without_a_guardian_left(place: Place) -> None:
