@@ -17,7 +17,7 @@ from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.testbed.base import TestbedError
 from lab.testbed.host import journal
 from lab.testbed.host.journal import Place
-from lab.testbed.host.settings import HostSettings, host_wide
+from lab.testbed.host.settings import HostSettings, host_wide, take_lock
 from tests.lab.testbed.host.conftest import BUCKETS, MAX
 
 DEADLINE = 30.0
@@ -196,6 +196,15 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def free(place: Place) -> bool:
+    """Whether nobody holds the journal's lock; a killed process keeps it until the kernel is done."""
+    try:
+        os.close(take_lock(place))
+    except TestbedError:
+        return False
+    return True
+
+
 ENDINGS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
     "kill -9": lambda lab: lab.send_signal(signal.SIGKILL),
     "kill -9 of the whole group": lambda lab: os.killpg(lab.pid, signal.SIGKILL),
@@ -257,6 +266,7 @@ def test_the_next_lab_restores_what_one_without_a_guardian_left(place: Place) ->
         os.kill(guardian, signal.SIGKILL)
         lab.kill()
         lab.wait()
+    until(lambda: free(place), "the dead guardian kept the lock")
     assert values(place) == NEW
     with HostSettings(place) as host, host.changed(tuned(f"{MAX} = 600000\n"), "after") as before:
         assert before == {MAX: "262144"}
