@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
+from hypothesis import settings
 
 from lab.testbed.base import TestbedError
 from lab.testbed.userns import ensure_privileges
@@ -35,3 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("kernel") is not None:
             item.add_marker(pytest.mark.skip(reason=_NO_NAMESPACES))
+
+
+# Timings belong to bench/: on a busy machine any example may take long without anything being wrong.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")

@@ -4,7 +4,7 @@ import math
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -71,7 +71,6 @@ def test_rank_test_is_scipys_exact_one_without_ties(values: list[int], cut: int)
     assert mann_whitney(before, after) == pytest.approx(expected)
 
 
-@settings(deadline=None)
 @given(tied, tied)
 def test_rank_test_with_ties_counts_all_permutations(before: list[int], after: list[int]) -> None:
     """Every way to deal the values out to the two arms, ranked by scipy, counted one by one."""
