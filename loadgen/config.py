@@ -135,8 +135,11 @@ _WRITTEN: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
 _REPEATED: Final = frozenset({"source_addresses", "namespaces", "thresholds", "allowed"})
 
 
-class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every option of `loadgen run`, with the values that were used."""
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Every option of `loadgen run`, with the values that were used.
+
+    What a run of another version says beyond this is passed over.
+    """
 
     targets: list[str]
     addresses: list[tuple[str, int]]

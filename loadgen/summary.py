@@ -9,9 +9,11 @@ every valid summary, and that `Summary.unaccounted` checks:
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
+
+from loadgen.config import RunConfig
 
 SCHEMA: Final = "churnlab.run/1"
 
@@ -167,12 +169,33 @@ class Verdict(Record, frozen=True, kw_only=True):
     thresholds: list[ThresholdResult]
 
 
+class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a run took place, as far as it matters for comparing it with another.
+
+    What a run of another version says beyond this is passed over; what it does not say is None.
+    """
+
+    host: str | None = None
+    kernel: str | None = None
+    """The release, such as 6.18.44."""
+    kernel_build: str | None = None
+    architecture: str | None = None
+    processor: str | None = None
+    cpus: int | None = None
+    """That the generator may run on."""
+    memory_kib: int | None = None
+    python: str | None = None
+    trio: str | None = None
+    churnlab: str | None = None
+    """Versions."""
+
+
 class Summary(Losses, Record, frozen=True, kw_only=True):
     """`summary.json`."""
 
     schema: Literal["churnlab.run/1"] = SCHEMA
-    config: dict[str, Any]
-    environment: dict[str, Any]
+    config: RunConfig
+    environment: Environment
     scheduled: int
     started: int
     ok: int

@@ -16,8 +16,10 @@ ROOT: Final = Path(__file__).parents[1]
 FLOORS: Final = {
     "loadgen": (
         {"units", "errors", "files"},
-        {"outcome", "summary", "schedule", "target"},
-        {"sample", "latency", "config"},
+        {"outcome", "schedule", "target"},
+        {"config"},
+        {"summary"},
+        {"sample", "latency"},
         {"messages"},
         {"accounting", "metrics"},
         {"thresholds", "sampling", "engine"},

@@ -67,7 +67,7 @@ _COUNTED: Final[tuple[tuple[str, str, Callable[[str, str], str]], ...]] = (
 
 def resets(summaries: Sequence[Summary]) -> bool:
     """Return whether the connections of an arm ended by RST."""
-    return bool(summaries) and all(run.config.get("close") == "rst" for run in summaries)
+    return bool(summaries) and all(run.config.close == "rst" for run in summaries)
 
 
 def signs(summaries: Sequence[Summary]) -> tuple[Sign, ...]:
@@ -98,7 +98,7 @@ def unexercised(summaries: Sequence[Summary]) -> tuple[str, ...]:
     Args:
         summaries: of the trials that count, of both arms.
     """
-    closes = {str(run.config.get("close")) for run in summaries}
+    closes = {run.config.close for run in summaries}
     reasons = []
     if closes == {"rst"}:
         reasons.append(
@@ -119,8 +119,7 @@ def unexercised(summaries: Sequence[Summary]) -> tuple[str, ...]:
 
 
 def _through_loopback(run: Summary) -> bool:
-    addresses = run.config.get("addresses")
-    hosts = [str(pair[0]) for pair in addresses] if isinstance(addresses, list | tuple) else []
+    hosts = [host for host, _ in run.config.addresses]
     return bool(hosts) and all(host == "::1" or host.startswith("127.") for host in hosts)
 
 

@@ -13,8 +13,6 @@ from ipaddress import ip_address
 from statistics import median
 from typing import Any, Final
 
-import msgspec
-
 from lab.analysis.compare import sort_trials
 from lab.analysis.records import Experiment, Prediction
 from lab.capacity import (
@@ -28,7 +26,6 @@ from lab.capacity import (
     forecast,
     time_wait_sockets,
 )
-from loadgen.config import RunConfig
 from loadgen.summary import Summary
 
 _UNTIL: Final[dict[LimitName, str]] = {
@@ -51,7 +48,7 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
     Raises:
         CapacityError: when a setting or an option cannot be.
     """
-    config = msgspec.convert(summary.config, RunConfig)
+    config = summary.config
     steady = config.schedule in {"constant", "poisson"} and not config.closed_loop
     if not steady or config.rate is None or config.warmup or config.requests_per_connection != 1:
         return None
@@ -75,7 +72,7 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
         tracked=tracked,
         tracked_before=int(entries.first) if tracked and entries is not None else 0,
     )
-    kernel = Kernel.of(str(summary.environment.get("kernel", "")))
+    kernel = Kernel.of(summary.environment.kernel or "")
     return Situation(load=load, settings=Settings.of(client, sysctls.get("server")), kernel=kernel)
 
 

@@ -201,8 +201,8 @@ def load_run(directory: Path) -> Stored:
         testbed="none",
         started_at=trial.started_at,
         finished=summary is not None,
-        config=summary.config if summary else {},
-        environment=summary.environment if summary else {},
+        config=msgspec.to_builtins(summary.config) if summary else {},
+        environment=msgspec.to_builtins(summary.environment) if summary else {},
         arms=[
             Arm(name="before", tuning=directory.name, source=".", text="", settings={}),
         ],

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 from rich.console import Console
 
@@ -101,11 +102,10 @@ def measure(
         trio.run(run, wanted, progress, outcomes)
     except* KeyboardInterrupt:
         finished = False
-    environment = describe()
-    environment.pop("host", None)
+    environment = msgspec.structs.replace(describe(), host=None)
     return Claims(
-        kernel=environment["kernel"],
-        environment=environment,
+        kernel=environment.kernel or "",
+        environment=msgspec.to_builtins(environment),
         started_at=moment.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         finished=finished,

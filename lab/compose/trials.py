@@ -97,7 +97,7 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
             started_at=now.isoformat(timespec="milliseconds"),
             finished=False,
             config=config,
-            environment=environment.describe(),
+            environment=msgspec.to_builtins(environment.describe()),
             arms=[],
             trials=[],
             # This container's own namespace is a fresh one, without any setting.

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from jinja2 import Environment
 
 from lab.analysis import text
@@ -115,7 +116,8 @@ def render(stored: Stored, comparison: Comparison, directory: Path | None = None
     links = _links(stored, place)
     kept = {course.name: _kept(stored, course, place) for course in drawn}
     used: dict[str, Any] = next(
-        (summary.config for arm in comparison.arms for summary in arm.trials), {}
+        (msgspec.to_builtins(summary.config) for arm in comparison.arms for summary in arm.trials),
+        {},
     )
     return (
         environment()

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+import msgspec
+
 from lab.analysis import text
 from lab.analysis.compare import METRICS, TITLES
 from lab.analysis.predictions import error
@@ -127,8 +129,10 @@ def reasons(comparison: Comparison) -> list[str]:
 def facts(experiment: Experiment, comparison: Comparison) -> list[tuple[str, str]]:
     """Return what a reader must know before anything else, as name and value."""
     runs = [summary for arm in comparison.arms for summary in arm.trials]
-    config = (dict(runs[0].config) if runs else {}) | experiment.config
-    environment = experiment.environment or (runs[0].environment if runs else {})
+    config = (msgspec.to_builtins(runs[0].config) if runs else {}) | experiment.config
+    environment = experiment.environment or (
+        msgspec.to_builtins(runs[0].environment) if runs else {}
+    )
     facts = []
     rate, duration = config.get("rate"), config.get("duration")
     if isinstance(rate, int | float):

@@ -70,7 +70,7 @@ def _overflow(summary: Summary) -> float | None:
     """When the first SYN was dropped: its attempt failed one timeout later."""
     if summary.first_failure_at is None:
         return None
-    return summary.first_failure_at - float(summary.config["timeout"])
+    return summary.first_failure_at - summary.config.timeout
 
 
 def _settled(summary: Summary) -> float:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from lab.capacity import (
     Forecast,
     Kernel,
@@ -207,7 +209,7 @@ class Sweeper:
                 service=0.0,
             ),
             settings=Settings.of(observed.in_force.get(CLIENT, {}), observed.in_force.get(SERVER)),
-            kernel=Kernel.of(str(observed.summary.environment.get("kernel", ""))),
+            kernel=Kernel.of(observed.summary.environment.kernel or ""),
         )
         short = replace(situation.load, duration=plan.duration)
         return forecast(replace(situation, load=short)), forecast(situation)
@@ -231,7 +233,7 @@ class Sweeper:
             started_at=self._started_at,
             finished=self._finished,
             config=config,
-            environment=environment.describe(),
+            environment=msgspec.to_builtins(environment.describe()),
             closed_loop_rate=self._closed_loop,
             capacities=list(self._found),
         )

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from lab.analysis.predictions import situation_of
 from lab.capacity import forecast
 from lab.sweep.cases import TOLERANCES, Case
@@ -119,6 +121,6 @@ class Validator:
         """Return what was measured so far."""
         return Validation(
             started_at=self._started_at,
-            environment=environment.describe(),
+            environment=msgspec.to_builtins(environment.describe()),
             checks=list(self._checks),
         )

@@ -236,7 +236,7 @@ class Conductor:
             started_at=self._started_at,
             finished=finished,
             config={**self._config, "notes": self._notes},
-            environment=environment.describe(),
+            environment=msgspec.to_builtins(environment.describe()),
             arms=[
                 Arm(
                     name=name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -56,9 +56,9 @@ def measured(gate: ThresholdResult) -> str:
 def _sentence(summary: Summary) -> str:
     if not summary.scheduled:
         return "No connection was due."
-    duration: Any = summary.config.get("duration")
-    span = f" in {format_duration(duration)}" if isinstance(duration, int | float) else ""
-    if span and summary.validity == "partial":
+    duration = summary.config.duration
+    span = f" in {format_duration(duration)}"
+    if summary.validity == "partial":
         span = f" in {format_duration(summary.elapsed)} of {format_duration(duration)}"
     due = f"{plural(summary.scheduled, 'connection')}{span}"
     if not summary.lost:

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report import numbers
 from loadgen.summary import Blame, Cause, Number, Summary
@@ -192,9 +194,10 @@ _RATES: Final = frozenset({"rate", "closed_loop_rate"})
 _PLAIN: Final = frozenset({"seed"})
 
 
-def circumstances(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def circumstances(values: Mapping[str, Any] | msgspec.Struct) -> list[tuple[str, str]]:
     """Return a configuration or an environment as people read it: words, units, no braces."""
-    return [(named(key), said(key, value)) for key, value in flatten(values).items()]
+    plain = msgspec.structs.asdict(values) if isinstance(values, msgspec.Struct) else values
+    return [(named(key), said(key, value)) for key, value in flatten(plain).items()]
 
 
 def named(key: str) -> str:

@@ -49,12 +49,12 @@ def _number(connections: int) -> str:
 def _head(summary: Summary) -> list[str]:
     config = summary.config
     rate = "closed loop" if summary.rate.target is None else f"{summary.rate.target:,.0f}/s"
-    targets = ", ".join(config["targets"])
+    targets = ", ".join(config.targets)
     return [
-        f"loadgen {summary.environment.get('churnlab', '')}: {targets}, {rate}, "
-        f"{config['duration']:g} s, {config['op']}, {summary.generator.workers} workers, "
-        f"Linux {summary.environment.get('kernel', '?')}",
-        f"  close: {config['close']} ({CLOSE_MODES[config['close']]})",
+        f"loadgen {summary.environment.churnlab or ''}: {targets}, {rate}, "
+        f"{config.duration:g} s, {config.op}, {summary.generator.workers} workers, "
+        f"Linux {summary.environment.kernel or '?'}",
+        f"  close: {config.close} ({CLOSE_MODES[config.close]})",
     ]
 
 

@@ -7,7 +7,6 @@ the samples and the interval histograms. What a killed run lacks is said in its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -21,7 +20,16 @@ from loadgen.latency import Counts
 from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
-from loadgen.summary import Cause, Generator, Rate, SnapshotNote, Summary, Validity, Verdict
+from loadgen.summary import (
+    Cause,
+    Environment,
+    Generator,
+    Rate,
+    SnapshotNote,
+    Summary,
+    Validity,
+    Verdict,
+)
 from loadgen.summary import Warning as Notice
 
 
@@ -31,7 +39,7 @@ class About(msgspec.Struct, kw_only=True):
     schema: str = "churnlab.about/1"
     version: str
     config: RunConfig
-    environment: dict[str, Any]
+    environment: Environment
     started_at: str
     """RFC 3339."""
     sysctls: dict[str, dict[str, str]]
@@ -100,7 +108,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     counted = config.duration if whole else min(elapsed, config.duration) or config.duration
     outcomes = {str(Outcome.OK): totals.ok, **totals.outcomes}
     result = Summary(
-        config=msgspec.to_builtins(config),
+        config=config,
         environment=about.environment,
         scheduled=totals.scheduled,
         started=totals.started,

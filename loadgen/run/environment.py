@@ -7,9 +7,9 @@ import platform
 import socket
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from loadgen import __version__
+from loadgen.summary import Environment
 
 
 def _first_line(path: str, prefix: str) -> str | None:
@@ -22,19 +22,19 @@ def _first_line(path: str, prefix: str) -> str | None:
     return None
 
 
-def describe() -> dict[str, Any]:
+def describe() -> Environment:
     """Return kernel, processors, memory and versions of this machine."""
     system = os.uname()
     memory = _first_line("/proc/meminfo", "MemTotal")
-    return {
-        "host": socket.gethostname(),
-        "kernel": system.release,
-        "kernel_build": system.version,
-        "architecture": system.machine,
-        "processor": _first_line("/proc/cpuinfo", "model name"),
-        "cpus": len(os.sched_getaffinity(0)),
-        "memory_kib": int(memory.split()[0]) if memory else None,
-        "python": platform.python_version(),
-        "trio": metadata.version("trio"),
-        "churnlab": __version__,
-    }
+    return Environment(
+        host=socket.gethostname(),
+        kernel=system.release,
+        kernel_build=system.version,
+        architecture=system.machine,
+        processor=_first_line("/proc/cpuinfo", "model name"),
+        cpus=len(os.sched_getaffinity(0)),
+        memory_kib=int(memory.split()[0]) if memory else None,
+        python=platform.python_version(),
+        trio=metadata.version("trio"),
+        churnlab=__version__,
+    )

@@ -21,7 +21,7 @@ from loadgen.messages import Totals
 from loadgen.run import rundir
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.sample import ROLE_GENERATOR, Sample
-from loadgen.summary import Summary
+from loadgen.summary import Environment, Summary
 
 
 class StoredError(ChurnlabError):
@@ -152,7 +152,7 @@ def _guess(samples: Sequence[Sample]) -> About:
         config=RunConfig(
             targets=[], addresses=[], rate=max(1, due) / seconds, duration=seconds, max_in_flight=1
         ),
-        environment={},
+        environment=Environment(),
         started_at="unknown",
         sysctls={},
         absent={},

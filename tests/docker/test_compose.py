@@ -133,7 +133,7 @@ def test_load_goes_between_benchmark_addresses_only(projects: dict[str, Project]
     for project in projects.values():
         for trial in project.stored.trials:
             assert trial.summary is not None
-            for address, _ in trial.summary.config["addresses"]:
+            for address, _ in trial.summary.config.addresses:
                 assert IPv4Address(address) in IPv4Network("198.18.0.0/15")
 
 

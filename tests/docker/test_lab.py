@@ -118,8 +118,8 @@ def test_faults_several_servers_and_several_addresses(tunings: Path) -> None:
         assert moments[0] >= 0.4
         assert moments[-1] >= 1.6
         assert trial.summary is not None
-        assert len(trial.summary.config["addresses"]) == 3
-        assert len(trial.summary.config["source_addresses"]) == 2
+        assert len(trial.summary.config.addresses) == 3
+        assert len(trial.summary.config.source_addresses) == 2
         assert trial.summary.ok > 0
         assert trial.summary.failed > 0
     assert left_by(process.pid) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lab.analysis.records import Arm, Experiment, FaultDone, Trial
 from lab.analysis.store import EXPERIMENT
 from loadgen.summary import encode
@@ -74,7 +76,7 @@ def write_experiment(
             "close": "client",
             "servers": 1,
         },
-        environment=environment(),
+        environment=msgspec.to_builtins(environment()),
         arms=arms,
         trials=records,
         baseline={"client": BASELINE, "server": BASELINE},

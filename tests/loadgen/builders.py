@@ -11,7 +11,7 @@ from loadgen.messages import Totals
 from loadgen.outcome import Outcome
 from loadgen.run.conclude import About, Ended
 from loadgen.sample import ROLE_GENERATOR, Sample
-from loadgen.summary import Number
+from loadgen.summary import Environment, Number
 
 
 def run_config(**changes: Any) -> RunConfig:
@@ -32,7 +32,7 @@ def about(config: RunConfig | None = None, ended: Ended | None = None, **changes
     fields: dict[str, Any] = {
         "version": "0",
         "config": config or run_config(),
-        "environment": {"kernel": "6.18", "churnlab": "0"},
+        "environment": Environment(kernel="6.18", churnlab="0"),
         "started_at": "2030-01-01T00:00:00+00:00",
         "sysctls": {},
         "absent": {},

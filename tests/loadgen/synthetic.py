@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -21,6 +20,7 @@ from loadgen.sample import Sample, ranges
 from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (
     Cause,
+    Environment,
     Evidence,
     Explanation,
     Generator,
@@ -65,15 +65,16 @@ class Plan(msgspec.Struct, frozen=True):
     """Done on purpose at 2 s of every trial."""
 
 
-def environment() -> dict[str, Any]:
-    return {
-        "kernel": "6.18.44",
-        "machine": "x86_64",
-        "cpus": 2,
-        "memory_bytes": 25_000_000_000,
-        "host": f"synthetic {HOSTILE}",
-        "versions": {"churnlab": "0.1.0", "python": "3.11.2", "memcached": "1.6.18"},
-    }
+def environment() -> Environment:
+    return Environment(
+        host=f"synthetic {HOSTILE}",
+        kernel="6.18.44",
+        architecture="x86_64",
+        cpus=2,
+        memory_kib=24_000_000,
+        python="3.11.2",
+        churnlab="0.1.0",
+    )
 
 
 def _latency_interval(
@@ -111,7 +112,6 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
         else {},
         ended=None if plan.cut is not None else Ended(elapsed=plan.duration),
     )
-    config = msgspec.to_builtins(about.config)
     directory.write_run(msgspec.to_builtins(about))
     samples: list[Sample] = []
     intervals: list[IntervalHistogram] = []
@@ -246,7 +246,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
         said = f"{int(recycled):,} connects took over a port in TIME_WAIT"
         explanations.append(Explanation(name="time_wait_reused", text=said, evidence=[]))
     summary = Summary(
-        config=config,
+        config=about.config,
         environment=environment(),
         scheduled=n,
         started=o + f,

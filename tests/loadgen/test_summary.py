@@ -5,7 +5,7 @@ import pytest
 
 from loadgen.messages import Totals
 from loadgen.run.conclude import conclude
-from loadgen.summary import Summary, encode
+from loadgen.summary import Summary, decode, encode
 from loadgen.thresholds import parse_threshold
 from tests.loadgen.builders import about, run_config
 
@@ -42,3 +42,23 @@ def test_a_run_without_arrivals_passes_no_gate_on_its_losses() -> None:
 def test_what_follows_from_counts_is_not_written() -> None:
     written = msgspec.json.decode(encode(empty()))
     assert not {"lost", "lost_share"} & set(written)
+
+
+def test_a_stored_run_is_read_as_it_was_written() -> None:
+    assert decode(encode(empty())) == empty()
+
+
+def test_what_another_version_said_beyond_is_passed_over() -> None:
+    written = msgspec.json.decode(encode(empty()))
+    written["config"]["protocol"] = "quic"
+    written["environment"] = {"kernel": "9.9", "moon": "full"}
+    found = decode(msgspec.json.encode(written))
+    assert found.config == empty().config
+    assert (found.environment.kernel, found.environment.host) == ("9.9", None)
+
+
+def test_a_configuration_that_cannot_be_is_damage_with_its_place() -> None:
+    written = msgspec.json.decode(encode(empty()))
+    written["config"]["close"] = "sometimes"
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.config\.close"):
+        decode(msgspec.json.encode(written))

@@ -74,8 +74,5 @@ def _moments(course: Course) -> Iterator[Moment]:
 
 def _schedule_end(courses: Sequence[Course]) -> float | None:
     """Return when the last arrival was due, where that is the same in all courses."""
-    durations = {
-        course.summary.config.get("duration") for course in courses if course.summary is not None
-    }
-    duration = durations.pop() if len(durations) == 1 else None
-    return float(duration) if isinstance(duration, int | float) else None
+    durations = {course.summary.config.duration for course in courses if course.summary is not None}
+    return durations.pop() if len(durations) == 1 else None

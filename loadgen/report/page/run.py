@@ -90,7 +90,7 @@ def render(found: Salvaged, files: list[str]) -> str:
 
 
 def _title(summary: Summary) -> str:
-    targets = ", ".join(summary.config.get("targets") or ["a target that is not known"])
+    targets = ", ".join(summary.config.targets or ["a target that is not known"])
     if summary.rate.target is None:
         return f"Closed loop to {targets}"
     return f"{numbers.quantity(summary.rate.target, '/s')} to {targets}"
@@ -98,17 +98,16 @@ def _title(summary: Summary) -> str:
 
 def _facts(found: Salvaged) -> list[tuple[str, str]]:
     config, environment = found.summary.config, found.summary.environment
-    facts = []
-    duration = config.get("duration")
-    if isinstance(duration, int | float):
-        facts.append(("For", format_duration(duration)))
-    for label, source, name in (
-        ("Schedule", config, "schedule"), ("Operation", config, "op"),
-        ("Closes first", config, "close"), ("Workers", config, "workers"),
-        ("Kernel", environment, "kernel"), ("CPUs", environment, "cpus"),
-    ):  # fmt: skip
-        if source.get(name) is not None:
-            facts.append((label, str(source[name])))
+    facts = [
+        ("For", format_duration(config.duration)),
+        ("Schedule", config.schedule),
+        ("Operation", config.op),
+        ("Closes first", config.close),
+        ("Workers", str(config.workers)),
+    ]
+    for label, value in (("Kernel", environment.kernel), ("CPUs", environment.cpus)):
+        if value is not None:
+            facts.append((label, str(value)))
     if found.about is not None:
         facts.append(("Started", numbers.moment(found.about.started_at)))
     return facts

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from lab.ablate.arms import plan_arms
 from lab.ablate.records import ALL, Ablation, Line, Lines
 from lab.ablate.weigh import weigh
 from lab.analysis.records import Arm, Experiment, Trial
-from loadgen.summary import Generator, MetricRange, Rate, Summary, Validity, Verdict
+from loadgen.summary import Environment, Generator, MetricRange, Rate, Summary, Validity, Verdict
 from tests.loadgen.builders import run_config
 
 DUE = 1_000
@@ -29,8 +27,8 @@ def summary(lost: float, *, entries: int | None = None, validity: Validity = "va
         held = MetricRange(first=0, last=entries, min=0, max=entries, delta=entries)
         kernel = {"server": {"nf_conntrack_entries": held}}
     return Summary(
-        config=msgspec.to_builtins(run_config(addresses=[("198.19.0.1", 11211)])),
-        environment={"kernel": "6.18.44"},
+        config=run_config(addresses=[("198.19.0.1", 11211)]),
+        environment=Environment(kernel="6.18.44"),
         scheduled=DUE,
         started=ok,
         ok=ok,

@@ -25,7 +25,9 @@ def counting(summary: Summary, role: str, metric: str, delta: int) -> Summary:
 
 
 def configured(summary: Summary, **options: Any) -> Summary:
-    return msgspec.structs.replace(summary, config={**summary.config, **options})
+    return msgspec.structs.replace(
+        summary, config=msgspec.structs.replace(summary.config, **options)
+    )
 
 
 def losing(summary: Summary, share: float) -> Summary:

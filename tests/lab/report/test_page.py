@@ -149,7 +149,7 @@ def test_faults_and_the_end_of_the_schedule_are_marked(tmp_path: Path) -> None:
         msgspec.structs.replace(
             course,
             summaries=[
-                msgspec.structs.replace(s, config=s.config | {"duration": 2.5})
+                msgspec.structs.replace(s, config=msgspec.structs.replace(s.config, duration=2.5))
                 for s in course.summaries
                 if s is not None
             ],

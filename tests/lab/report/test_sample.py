@@ -36,7 +36,7 @@ def test_its_peers_tell_the_same() -> None:
 
 def test_it_is_of_a_real_kernel_and_small() -> None:
     found = comparison()
-    assert all(run.environment["kernel"] for arm in found.arms for run in arm.trials)
+    assert all(run.environment.kernel for arm in found.arms for run in arm.trials)
     assert all(len(arm.trials) >= 6 for arm in found.arms)
     assert "synthetic" not in (SAMPLE / "index.html").read_text()
     assert sum(path.stat().st_size for path in SAMPLE.iterdir()) < 600_000

@@ -136,8 +136,8 @@ def test_several_servers_and_client_addresses(tmp_path: Path, tunings: tuple[str
     for trial in load(tmp_path / "report").trials:
         assert trial.summary is not None
         assert trial.summary.ok == 400
-        assert len(trial.summary.config["addresses"]) == 2
-        assert len(trial.summary.config["source_addresses"]) == 2
+        assert len(trial.summary.config.addresses) == 2
+        assert len(trial.summary.config.source_addresses) == 2
 
 
 @pytest.mark.kernel

@@ -47,7 +47,9 @@ def test_schedules_of_different_length_have_no_common_end() -> None:
     other = msgspec.structs.replace(
         one,
         summaries=[
-            msgspec.structs.replace(one.summary, config=one.summary.config | {"duration": 2.0})
+            msgspec.structs.replace(
+                one.summary, config=msgspec.structs.replace(one.summary.config, duration=2.0)
+            )
         ],
     )
     assert END not in [mark.key for mark in markers([one, other], 9.0)]
