@@ -121,7 +121,7 @@ class SnapshotNote(Record, frozen=True, kw_only=True):
     """How near each limit was."""
 
 
-class Warning(Record, frozen=True, kw_only=True):  # noqa: A001 - the public schema's word for it
+class Notice(Record, frozen=True, kw_only=True):
     """Something a reader should know before believing the numbers."""
 
     code: str
@@ -222,7 +222,7 @@ class Summary(Losses, Record, frozen=True, kw_only=True):
     lateness: Latency | None
     kernel: dict[str, dict[str, MetricRange]]
     generator: Generator
-    warnings: list[Warning]
+    warnings: list[Notice]
     validity: Validity
     verdict: Verdict
 

@@ -84,7 +84,7 @@ class Threshold:
     compare: str
     value: float
 
-    def judge(self, summary: Summary) -> ThresholdResult:
+    def check(self, summary: Summary) -> ThresholdResult:
         """Return the verdict on a run. A metric that was not measured does not pass."""
         measured = _value(summary, self.metric, self.aggregation)
         passed = measured is not None and _OPERATORS[self.compare](measured, self.value)
@@ -152,9 +152,9 @@ def parse_threshold(expression: str) -> Threshold:
     return Threshold(expression, name, aggregation, match["operator"], value)
 
 
-def judge(thresholds: Iterable[Threshold], summary: Summary) -> Verdict:
+def verdict(thresholds: Iterable[Threshold], summary: Summary) -> Verdict:
     """Return whether all thresholds hold."""
-    results = [threshold.judge(summary) for threshold in thresholds]
+    results = [threshold.check(summary) for threshold in thresholds]
     return Verdict(passed=all(result.passed for result in results), thresholds=results)
 
 

@@ -46,7 +46,7 @@ class RelativeGate:
     ) -> Gate:
         """Return whether the tuning keeps to it. What was not measured does not pass."""
         first, second = (
-            [v for v in (self.reading.judge(run).value for run in arm) if v is not None]
+            [v for v in (self.reading.check(run).value for run in arm) if v is not None]
             for arm in (before, after)
         )
         if not first or not second:

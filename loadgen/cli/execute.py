@@ -73,7 +73,7 @@ def build_config(options: LoadOptions) -> RunConfig:
     if closed_loop and schedule != "constant":
         raise ValueError(f"--rate max is the closed loop; it has no --schedule {schedule}")
     if brings_rate and rate is not None:
-        raise ValueError(f"--schedule {schedule} brings its own rates; leave --rate out")
+        raise ValueError(f"--schedule {schedule} brings its own rates; omit --rate")
     servers_are_here = bool(namespaces) or any(is_loopback(host) for host, _ in addresses)
     workers = options.workers or default_workers(usable_cpus(), shared=servers_are_here)
     # Each worker keeps at least one attempt under way, so more workers than that exceed the bound.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loadgen.watch.openmetrics import Exporter
-    from loadgen.watch.session import Line, Session
+    from loadgen.watch.session import Session, WatchLine
 
 _EPILOG = (
     "Examples: loadgen watch; loadgen watch 10.0.0.5:11211 --once; loadgen watch --netns web1 "
@@ -173,7 +173,7 @@ class _Shown:
         self._quiet = options["quiet"]
         self._live: Any = None
 
-    def __enter__(self) -> Callable[[Line], None]:
+    def __enter__(self) -> Callable[[WatchLine], None]:
         if self._quiet:
             return lambda _: None
         if self._as_json:
@@ -192,19 +192,19 @@ class _Shown:
             # The screen is given back as it was; what was last seen stays in the scrollback.
             self._text(None)
 
-    def _json(self, line: Line) -> None:
+    def _json(self, line: WatchLine) -> None:
         import msgspec
 
         sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
         sys.stdout.flush()
 
-    def _draw(self, _: Line) -> None:
+    def _draw(self, _: WatchLine) -> None:
         from loadgen.watch.table import renderable
 
         session = self._session
         self._live.update(renderable(session.history, session.sysctls, self._where), refresh=True)
 
-    def _text(self, _: Line | None) -> None:
+    def _text(self, _: WatchLine | None) -> None:
         from loadgen.watch.table import render
 
         session = self._session

@@ -15,7 +15,7 @@ from loadgen.diagnosis.causes import ACCEPT_QUEUE_OVERFLOW, PACKET_LOSS, SERVER_
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
-from loadgen.sample import ROLE_CLIENT
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Cause, Evidence, Number
 
 COMPLETE = 0.9
@@ -103,7 +103,7 @@ def silence(observation: Observation, count: Number, evidence: list[Evidence]) -
 def asked_in_vain(observation: Observation) -> list[Evidence]:
     """Return as evidence that memcached stopped answering the sampler too."""
     before = False
-    for item in observation.samples.get("server", ()):
+    for item in observation.samples.get(ROLE_SERVER, ()):
         up, targets = item.values.get("memcached_up"), item.values.get("memcached_targets")
         if up is None or targets is None:
             continue
@@ -163,7 +163,7 @@ def _lost_on_the_way(
 
 def packet_loss(observation: Observation, count: int, evidence: list[Evidence]) -> Cause:
     """Return loss between the two hosts as a cause."""
-    watched = ["client", "server", *(["host"] if observation.between else [])]
+    watched = [ROLE_CLIENT, ROLE_SERVER, *([observation.between] if observation.between else [])]
     evidence = [
         *evidence,
         Evidence(

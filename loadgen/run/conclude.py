@@ -24,13 +24,13 @@ from loadgen.summary import (
     Cause,
     Environment,
     Generator,
+    Notice,
     Rate,
     SnapshotNote,
     Summary,
     Validity,
     Verdict,
 )
-from loadgen.summary import Warning as Notice
 
 
 class About(msgspec.Struct, kw_only=True):
@@ -155,7 +155,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     )
     expressions = config.thresholds or [thresholds.DEFAULT]
     gates = [thresholds.parse_threshold(expression) for expression in expressions]
-    return msgspec.structs.replace(result, verdict=thresholds.judge(gates, result))
+    return msgspec.structs.replace(result, verdict=thresholds.verdict(gates, result))
 
 
 def _validity(about: About, reasons: list[str]) -> Validity:

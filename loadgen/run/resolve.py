@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
-from loadgen.sample import KERNEL_ROLES, is_kernel_role
+from loadgen.sample import KERNEL_ROLES, ROLE_SERVER, is_kernel_role
 from loadgen.sampling.namespace import open_namespace, run_inside
 from loadgen.target import Network, Target, allowed, refusal
 
@@ -94,7 +94,7 @@ def check_sources(sources: Iterable[str], targets: Collection[tuple[str, int]] =
         if not _can_bind(source):
             raise ValueError(
                 f"source {source} is not an address of this host; add it with "
-                f"`ip addr add {source}/32 dev …` or leave it out"
+                f"`ip addr add {source}/32 dev …` or omit it"
             )
 
 
@@ -108,7 +108,7 @@ def parse_namespaces(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         role, equals, name = text.partition("=")
         if not equals:
-            role, name = "server", text
+            role, name = ROLE_SERVER, text
         if not is_kernel_role(role):
             roles = ", ".join(KERNEL_ROLES)
             raise ValueError(f"{text!r}: the role is one of {roles} or client-2, not {role!r}")

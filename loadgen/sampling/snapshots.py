@@ -17,7 +17,7 @@ import msgspec
 
 from loadgen.accounting import PREFIX
 from loadgen.outcome import Outcome
-from loadgen.sample import Sample
+from loadgen.sample import ROLE_SERVER, Sample
 from loadgen.summary import Evidence, Number, SnapshotNote
 
 SCHEMA: Final = "churnlab.snapshot/1"
@@ -139,7 +139,7 @@ def _essence(state: State) -> Iterator[Evidence]:
     for role, place in state.places.items():
         yield from sorted(_occupancy(state.t, role, place), key=_fullness, reverse=True)
     for server, values in state.servers.items():
-        yield from _gauges(state.t, "server", values, f" at {server}")
+        yield from _gauges(state.t, ROLE_SERVER, values, f" at {server}")
 
 
 def _occupancy(t: float, role: str, place: Place) -> Iterable[Evidence]:

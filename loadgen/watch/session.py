@@ -28,7 +28,7 @@ _PORTS_SHARE = 0.005
 """Of one core, for counting ports: nothing else is measured here, so twice what a run allows."""
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class WatchLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of `loadgen watch --json`."""
 
     schema: str = SCHEMA
@@ -91,7 +91,7 @@ class Session:
             found |= reader.absent
         return found
 
-    def read(self, *, force: bool = False) -> Line:
+    def read(self, *, force: bool = False) -> WatchLine:
         """Take one reading and return it.
 
         Args:
@@ -115,7 +115,7 @@ class Session:
                 self._reader.listeners if "listen_queue" in values else None,
             )
         )
-        return Line(
+        return WatchLine(
             time=datetime.now(UTC).isoformat(timespec="milliseconds"),
             t=round(now - self._start, 6),
             values=values,

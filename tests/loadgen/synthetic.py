@@ -24,6 +24,7 @@ from loadgen.summary import (
     Evidence,
     Explanation,
     Generator,
+    Notice,
     Rate,
     SnapshotNote,
     Summary,
@@ -31,7 +32,6 @@ from loadgen.summary import (
     Validity,
     Verdict,
 )
-from loadgen.summary import Warning as RunWarning
 
 PORTS = 28_232
 KNEE = PORTS // 2
@@ -279,7 +279,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
             else [],
         ),
         warnings=[
-            RunWarning(
+            Notice(
                 code="clock_source",
                 text=f"the clock source is made up {HOSTILE}",
                 remedy="none needed: nothing here was measured",

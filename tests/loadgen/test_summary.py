@@ -35,8 +35,8 @@ def test_lost(scheduled: int, failed: int, dropped: int, lost: int, share: float
 
 
 def test_a_run_without_arrivals_passes_no_gate_on_its_losses() -> None:
-    assert parse_threshold("lost: count == 0").judge(empty()).passed
-    assert not parse_threshold("lost: rate == 0").judge(empty()).passed
+    assert parse_threshold("lost: count == 0").check(empty()).passed
+    assert not parse_threshold("lost: rate == 0").check(empty()).passed
 
 
 def test_what_follows_from_counts_is_not_written() -> None:

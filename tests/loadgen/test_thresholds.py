@@ -13,7 +13,7 @@ from loadgen.outcome import Outcome
 from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Summary
-from loadgen.thresholds import ThresholdError, judge, parse_threshold
+from loadgen.thresholds import ThresholdError, parse_threshold, verdict
 from tests.loadgen.builders import about, generator_sample, run_config, totals
 
 _OPERATORS = ["<", "<=", "==", "!=", ">=", ">"]
@@ -78,7 +78,7 @@ SUMMARY = summary_of(
     ],
 )
 def test_a_threshold_is_judged(expression: str, value: float, passed: bool) -> None:
-    result = parse_threshold(expression).judge(SUMMARY)
+    result = parse_threshold(expression).check(SUMMARY)
     assert result.expression == expression
     assert result.value == pytest.approx(value)
     assert result.passed is passed
@@ -88,22 +88,22 @@ def test_a_threshold_is_judged(expression: str, value: float, passed: bool) -> N
     "expression", ["latency_connect: p(99) < 1s", "server.sockstat_TCP_tw: max < 9"]
 )
 def test_what_was_not_measured_does_not_pass(expression: str) -> None:
-    result = parse_threshold(expression).judge(SUMMARY)
+    result = parse_threshold(expression).check(SUMMARY)
     assert (result.value, result.passed) == (None, False)
 
 
 def test_a_share_of_nothing_is_not_measured() -> None:
     nothing = summary_of({"scheduled": 0, "started": 0, "ok": 0, "failed": 0, "dropped": 0})
-    assert parse_threshold("failed: rate == 0").judge(nothing).value is None
+    assert parse_threshold("failed: rate == 0").check(nothing).value is None
 
 
 def test_a_verdict_passes_when_all_thresholds_do() -> None:
     passes, fails = parse_threshold("failed: count == 4"), parse_threshold("failed: count == 0")
-    assert judge([], SUMMARY).passed
-    assert judge([passes, passes], SUMMARY).passed
-    verdict = judge([passes, fails], SUMMARY)
-    assert not verdict.passed
-    assert [result.passed for result in verdict.thresholds] == [True, False]
+    assert verdict([], SUMMARY).passed
+    assert verdict([passes, passes], SUMMARY).passed
+    found = verdict([passes, fails], SUMMARY)
+    assert not found.passed
+    assert [result.passed for result in found.thresholds] == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_run_is_only_ended_early_for_a_threshold_that_cannot_pass_any_more(
                     for name in {*so_far.outcomes, *later.outcomes}
                 },
             )
-            assert not gate.judge(summary_of(_as_values(end))).passed
+            assert not gate.check(summary_of(_as_values(end))).passed
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Final
 
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report.numbers import count, sentence
-from loadgen.report.page.figures import Course, Figure, Ink, Line, Plates
+from loadgen.report.page.figures import Course, Curve, Figure, Ink, Plates
 from loadgen.report.page.marks import markers
 from loadgen.report.page.series import (
     Reader,
@@ -35,7 +35,7 @@ _CONNTRACK: Final = "nf_conntrack_entries"
 
 def _lines(
     courses: Sequence[Course], readers: Sequence[tuple[str, Reader]], moments: Sequence[float]
-) -> list[Line]:
+) -> list[Curve]:
     """Return a line for each course and reader that has something to show."""
     lines = []
     for course in courses:
@@ -53,9 +53,9 @@ def _line(
     values: list[float | None],
     low: list[float | None],
     high: list[float | None],
-) -> Line:
+) -> Curve:
     several = len(course.tracks) > 1
-    return Line(
+    return Curve(
         course.label(label),
         course.ink,
         dash,
@@ -65,7 +65,7 @@ def _line(
     )
 
 
-def _top(lines: Sequence[Line]) -> float:
+def _top(lines: Sequence[Curve]) -> float:
     return max(
         (v for line in lines for v in (*line.high, *line.values) if v is not None), default=0
     )
@@ -76,7 +76,7 @@ def _limits(
     role: str,
     metric: str,
     label: str,
-    lines: list[Line],
+    lines: list[Curve],
     x: list[float],
 ) -> list[str]:
     """Add the limit of each course to `lines`; return what to say where it is far off the scale.
@@ -95,7 +95,7 @@ def _limits(
         named = whose[0].label(label) if alone else label
         if not top or top >= _WORTH_DRAWING * limit:
             ink: Ink = whose[0].ink if alone else "limit"
-            lines.append(Line(named, ink, 3 + dash, [limit] * len(x)))
+            lines.append(Curve(named, ink, 3 + dash, [limit] * len(x)))
         else:
             notes.append(f"{sentence(named)}: {count(limit)}, far above this scale.")
     return notes
@@ -140,7 +140,7 @@ def _throughput(courses: Sequence[Course], x: list[float]) -> Figure:
     # interrupted, another's is the longer.
     offered = [(sum(v is None for v in row), row) for c in courses if (row := _offered(c, x))]
     if offered:
-        lines.insert(0, Line("offered", "limit", 1, min(offered, key=lambda row: row[0])[1]))
+        lines.insert(0, Curve("offered", "limit", 1, min(offered, key=lambda row: row[0])[1]))
     return Figure(
         id="throughput",
         title="Connections offered and served",
@@ -238,7 +238,7 @@ def _ports(courses: Sequence[Course], end: float) -> Figure:
     moments = {moment for _, found in readings for moment in found}
     x = sorted({0.0, *moments, end}) if moments else []
     lines = [
-        Line(course.label("in use"), course.ink, 0, [found.get(moment) for moment in x])
+        Curve(course.label("in use"), course.ink, 0, [found.get(moment) for moment in x])
         for course, found in readings
         if found
     ]
@@ -335,7 +335,7 @@ def _percentile(courses: Sequence[Course], tag: str, title: str, about: str) -> 
         log=True,
         x=x,
         lines=[
-            Line(course.name or "latency", course.ink, 0, [points.get(place) for place in x])
+            Curve(course.name or "latency", course.ink, 0, [points.get(place) for place in x])
             for course, points in found
         ],
         notes=notes,

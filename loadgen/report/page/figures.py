@@ -49,7 +49,7 @@ class Course(msgspec.Struct, frozen=True):
         return self.summaries[self.shown] if self.summaries else None
 
 
-class Line(msgspec.Struct, frozen=True):
+class Curve(msgspec.Struct, frozen=True):
     """One series of a chart."""
 
     label: str
@@ -88,7 +88,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     readings: bool = False
     """Each point is one reading, drawn as a dot: the lines between them only guide the eye."""
     x: list[float]
-    lines: list[Line]
+    lines: list[Curve]
     notes: list[str] = []
 
 
