@@ -34,6 +34,6 @@ COPY --from=build /opt/churnlab /opt/churnlab
 ENV PATH=/opt/churnlab/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1
 WORKDIR /runs
 USER churnlab
-# The version of what the lab and the image say to each other; lab/testbed/docker/testbed.py checks it.
+# The version of what the lab and the image say to each other; lab/testbed/docker/engine.py checks it.
 LABEL churnlab.image="2"
 CMD ["lab", "--help"]

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.analysis.records import Arm, Experiment, Trial
+from loadgen.errors import ChurnlabError
 from loadgen.latency import IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run import stored as stored_runs
@@ -27,7 +28,7 @@ EXPERIMENT: Final = "experiment.json"
 _T = TypeVar("_T")
 
 
-class StoreError(Exception):
+class StoreError(ChurnlabError):
     """A directory that holds neither an experiment nor a run. The message names the remedy."""
 
 
@@ -234,7 +235,8 @@ def is_run(directory: Path) -> bool:
         return True
     raise StoreError(
         f"{directory}: neither an experiment nor a run: no {EXPERIMENT}, no trials/, no "
-        f"{rundir.RUN}; give a directory that lab run or loadgen run wrote"
+        f"{rundir.RUN}",
+        "give a directory that lab run or loadgen run wrote",
     )
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.values import integers, ports
 from loadgen.config import CloseMode
+from loadgen.errors import ChurnlabError
 
 RANGE: Final = "net.ipv4.ip_local_port_range"
 RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -31,7 +32,7 @@ KEYS: Final = (
 """The sysctls that a forecast reads."""
 
 
-class CapacityError(Exception):
+class CapacityError(ChurnlabError):
     """A situation that cannot be. One line that names the offender."""
 
 

@@ -11,8 +11,6 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import fail
-from loadgen.errors import Exit
 
 _EPILOG = (
     "Exit codes as of lab run, for all lines against none: 0 when the tuning prevents or reduces "
@@ -72,26 +70,11 @@ def command(**chosen: Any) -> None:
     Lines that cannot do anything here, because they are the host's or set what is there anyway, are
     found out first and cost no trial.
     """
-    from lab.analysis.store import StoreError
     from lab.cli import ablate_run
-    from lab.sysctl.tuning import TuningError
-    from lab.testbed.base import TestbedError
-    from lab.trials.experiment import ExperimentError
-    from lab.trials.trial import TrialError
-    from loadgen.sampling.namespace import NamespaceError
+    from lab.cli.edge import edge
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     out = chosen["out"] or Path("reports", f"ablation-{stamp}")
-    try:
+    with edge(lambda: "interrupted before the first trial ended"):
         code = ablate_run.execute(chosen, out)
-    except (
-        ValueError, TuningError, TestbedError, ExperimentError, TrialError, NamespaceError, StoreError
-    ) as error:  # fmt: skip
-        for line in getattr(error, "problems", (str(error),)):
-            click.echo(f"error: {line}", err=True)
-        raise SystemExit(int(Exit.USAGE)) from None
-    except OSError as error:
-        fail(f"cannot write {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        fail("interrupted before the first trial ended", Exit.INTERRUPTED)
     sys.exit(int(code))

@@ -30,7 +30,7 @@ from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import Conductor, Plan
 from lab.tunings import demand_of, load
-from loadgen.errors import Exit
+from loadgen.errors import Exit, writing
 from loadgen.summary import encode
 from loadgen.units import format_duration
 
@@ -44,7 +44,8 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     Raises:
         ValueError: for an option that cannot be.
         KeyboardInterrupt: when interrupted before the first trial ended.
-        TuningError, TestbedError, ExperimentError, NamespaceError, OSError: as their docstrings say.
+        ChurnlabError: TuningError, TestbedError, ExperimentError, TrialError, NamespaceError or
+            WriteError, as their docstrings say.
     """
     # As lab run: a machine that pauses for tenths of a second spoils no trial.
     asked = replace(load_of(options), max_lateness=0.25)
@@ -74,7 +75,8 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
         _say_size(plan, lines)
     with Progress(plan, doubts([tuning]), quiet=options["quiet"]) as progress:
         conductor = Conductor(plan, testbed, out, progress)
-        (out / LINES).write_bytes(encode(lines))
+        with writing(out / LINES):
+            (out / LINES).write_bytes(encode(lines))
         finished = run(conductor.run)
     if not finished and not any(out.glob("trials/*/summary.json")):
         raise KeyboardInterrupt
@@ -124,7 +126,7 @@ def report(directory: Path, json_file: str | None = None, out: Path | None = Non
 
     Raises:
         StoreError: when there is no ablation in the directory.
-        OSError: when a file cannot be written.
+        WriteError: when a file cannot be written.
     """
     try:
         lines = msgspec.json.decode((directory / LINES).read_bytes(), type=Lines)
@@ -137,7 +139,8 @@ def report(directory: Path, json_file: str | None = None, out: Path | None = Non
         for arm in lines.arms
     }
     target = out or directory
-    (target / ABLATION).write_bytes(encode(found))
+    with writing(target / ABLATION):
+        (target / ABLATION).write_bytes(encode(found))
     sheet = ablation_sheet(found, trials, stored.experiment.environment)
     deliver(sheet, found, json_file, target)
     return found

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import fail
-from loadgen.errors import Exit
-
 
 @click.command(
     epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
@@ -43,10 +40,9 @@ def command(
     """
     from lab.claims.results import choose
     from lab.cli.claims_run import execute
-    from lab.testbed.base import TestbedError
-    from loadgen.sampling.namespace import NamespaceError
+    from lab.cli.edge import edge
 
-    try:
+    with edge(lambda: "interrupted before the first experiment ended"):
         entries = choose(only)
         if only_list:
             for entry in entries:
@@ -55,10 +51,4 @@ def command(
         code = execute(
             entries, json_file=json_file, out=out, details=details or bool(only), quiet=quiet
         )
-    except (ValueError, TestbedError, NamespaceError) as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"cannot write {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        fail("interrupted before the first experiment ended", Exit.INTERRUPTED)
     sys.exit(int(code))

@@ -25,7 +25,7 @@ from lab.claims.results import experiments_for, results
 from lab.claims.runner import run
 from lab.testbed.netns import pair
 from lab.testbed.userns import ensure_privileges
-from loadgen.errors import Exit
+from loadgen.errors import Exit, writing
 from loadgen.run.environment import describe
 
 JSON, MARKDOWN = "claims.json", "claims.md"
@@ -66,14 +66,15 @@ def execute(
 
     Raises:
         TestbedError: when no experiment can run here.
-        OSError: when a file cannot be written.
+        WriteError: when a file cannot be written.
         KeyboardInterrupt: when interrupted before anything was decided.
     """
     ensure_privileges()
     with ExitStack() as stack:
         pair(stack)  # what cannot be had at all is said once, not for each experiment
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
     wanted = experiments_for(entries)
     progress = Progress(len(wanted), quiet=quiet)
     longest = (
@@ -117,16 +118,18 @@ def write(claims: Claims, json_file: str | None, out: Path | None) -> None:
     """Write the files that were asked for.
 
     Raises:
-        OSError: when one cannot be written.
+        WriteError: when one cannot be written.
     """
     if out is not None:
-        (out / JSON).write_text(render.json(claims), encoding="utf-8")
-        (out / MARKDOWN).write_text(render.markdown(claims), encoding="utf-8")
+        with writing(out):
+            (out / JSON).write_text(render.json(claims), encoding="utf-8")
+            (out / MARKDOWN).write_text(render.markdown(claims), encoding="utf-8")
     if json_file == "-":
         sys.stdout.write(render.json(claims))
         sys.stdout.flush()
     elif json_file:
-        Path(json_file).write_text(render.json(claims), encoding="utf-8")
+        with writing(json_file):
+            Path(json_file).write_text(render.json(claims), encoding="utf-8")
 
 
 def show(claims: Claims, *, details: bool, to_stdout: bool) -> None:

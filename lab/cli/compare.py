@@ -7,8 +7,6 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import fail
-
 
 @click.command()
 @click.argument("first", metavar="DIR_A")
@@ -37,19 +35,14 @@ def command(first: str, second: str, threshold: tuple[str, ...], out: Path | Non
     from lab import report
     from lab.analysis.exit import exit_code
     from lab.analysis.gates import parse_gate
-    from lab.analysis.store import StoreError
     from lab.analysis.verdict import REGRESSION
+    from lab.cli.edge import edge
     from lab.report.terminal import show
     from lab.report.writing import refreshed_index
-    from loadgen.thresholds import ThresholdError
 
-    try:
+    with edge():
         gates = [parse_gate(expression) for expression in threshold]
         comparison = report.compare_across(first, second, out=out, gates=gates)
-    except (StoreError, ThresholdError) as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"cannot write {error.filename or out}: {error.strerror}")
     show(comparison)
     if out is not None:
         click.echo(f"report: {out / report.PAGE}")

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from lab.report import PAGE, reports_index, sheet
 from lab.report.sheet import Sheet
+from loadgen.errors import writing
 from loadgen.summary import encode
 
 MARKDOWN = "summary.md"
@@ -25,20 +26,22 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
         out: the report's directory, which exists.
 
     Raises:
-        OSError: when a file cannot be written.
+        WriteError: when a file cannot be written.
     """
-    for section in report.sections:
-        if section.plot is not None:
-            (out / section.plot.file).write_text(section.plot.svg + "\n", encoding="utf-8")
-    (out / MARKDOWN).write_text(sheet.markdown(report), encoding="utf-8")
-    (out / PAGE).write_text(sheet.page(report), encoding="utf-8")
-    (out / sheet.LISTED).write_bytes(encode(report.listed()))
-    reports_index(out.parent)
+    with writing(out):
+        for section in report.sections:
+            if section.plot is not None:
+                (out / section.plot.file).write_text(section.plot.svg + "\n", encoding="utf-8")
+        (out / MARKDOWN).write_text(sheet.markdown(report), encoding="utf-8")
+        (out / PAGE).write_text(sheet.page(report), encoding="utf-8")
+        (out / sheet.LISTED).write_bytes(encode(report.listed()))
+        reports_index(out.parent)
     if json_file == "-":
         sys.stdout.write(encode(record).decode())
         sys.stdout.flush()
     elif json_file:
-        Path(json_file).write_bytes(encode(record))
+        with writing(json_file):
+            Path(json_file).write_bytes(encode(record))
     stream = sys.stderr if json_file == "-" else sys.stdout
     if stream.isatty():
         Console(file=stream).print(sheet.renderable(report))

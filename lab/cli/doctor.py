@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import fail
-from loadgen.errors import Exit
+from loadgen.errors import Exit, writing
 
 
 @click.command()
@@ -37,9 +36,7 @@ def command(json_file: str | None) -> None:
     else:
         click.echo(data)
     if json_file not in {None, "-"}:
-        try:
+        with writing(json_file):
             Path(str(json_file)).write_text(data + "\n")
-        except OSError as error:
-            fail(f"cannot write {json_file}: {error.strerror}")
     if not any(diagnosis.testbeds.values()):
         raise SystemExit(int(Exit.FAILED))

@@ -80,8 +80,8 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
         testbed.check()
         if options["allow_host_sysctls"] and not docker.on_this_machine():
             raise TestbedError(
-                "--allow-host-sysctls: the Docker engine runs on another kernel than this lab; "
-                "run the lab on the engine's own host"
+                "--allow-host-sysctls: the Docker engine runs on another kernel than this lab",
+                "run the lab on the engine's own host",
             )
     else:
         ensure_privileges()

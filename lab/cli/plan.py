@@ -10,7 +10,7 @@ import click
 from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import fail
-from loadgen.errors import Exit
+from loadgen.errors import Exit, writing
 
 if TYPE_CHECKING:
     from lab.plan import Plan
@@ -89,25 +89,23 @@ def command(**chosen: Any) -> None:
     of the kernel (docs/capacity.md). `lab run` and `lab sweep` measure it.
     """
     from lab import plan as planning
-    from lab.capacity import CapacityError
-    from lab.sysctl.tuning import TuningError
+    from lab.cli.edge import edge
     from loadgen.summary import encode
 
     if isinstance(chosen["rate"], str):
         fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
     if "-" == chosen["output"] == chosen["json_file"]:
         fail("--output and --json cannot both be standard output")
-    try:
+    with edge():
         plan, note = _plan(chosen)
-    except (TuningError, CapacityError) as error:
-        fail(str(error))
     quiet = "-" in {chosen["output"], chosen["json_file"]}
     if not quiet:
         click.echo(planning.render(plan), nl=False)
         if note:
             click.echo(f"\nnote: {note}")
-    _write(chosen["output"], planning.sysctl_file(plan))
-    _write(chosen["json_file"], encode(plan).decode())
+    with edge():
+        _write(chosen["output"], planning.sysctl_file(plan))
+        _write(chosen["json_file"], encode(plan).decode())
     if not quiet and chosen["output"]:
         from lab.plan.files import proof
 
@@ -157,7 +155,5 @@ def _write(where: str | None, text: str) -> None:
     if where == "-":
         click.echo(text, nl=False)
         return
-    try:
+    with writing(where):
         Path(where).write_text(text, encoding="utf-8")
-    except OSError as error:
-        fail(f"cannot write {where}: {error.strerror}")

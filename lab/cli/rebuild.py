@@ -14,6 +14,7 @@ from lab.sweep.records import Sweep, Validation
 from lab.sweep.render import sweep_sheet, validation_sheet
 from lab.sweep.run import SWEEP
 from lab.sweep.validate import VALIDATION
+from loadgen.errors import writing
 
 _T = TypeVar("_T")
 
@@ -27,12 +28,13 @@ def rebuild(directory: Path, out: Path | None = None) -> bool:
 
     Raises:
         StoreError: when its record cannot be read.
-        OSError: when a file cannot be written.
+        WriteError: when a file cannot be written.
     """
     if not any((directory / name).exists() for name in (LINES, SWEEP, VALIDATION)):
         return False
     target = out or directory
-    target.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
     if (directory / LINES).exists():
         from lab.cli.ablate_run import report
 

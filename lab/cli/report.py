@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli.group import fail
+from loadgen.errors import writing
 
 
 @click.command()
@@ -36,15 +37,15 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
     """
     from lab import report
     from lab.analysis.exit import exit_code
-    from lab.analysis.store import StoreError, is_run
+    from lab.analysis.store import is_run
+    from lab.cli.edge import edge
     from lab.cli.rebuild import rebuild
     from lab.report.terminal import show
     from lab.report.writing import refreshed_index
     from loadgen.cli.report import command as of_one_run
     from loadgen.report import table
-    from loadgen.thresholds import ThresholdError
 
-    try:
+    with edge():
         if is_run(directory):
             if out is not None:
                 fail(
@@ -54,18 +55,13 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
                 of_one_run, directory=directory, json_file=None, csv_file=csv_file, junit=None
             )
         if csv_file:
-            with click.open_file(csv_file, "w", encoding="utf-8") as lines:
-                table.write(report.samples(directory), lines)
+            groups = report.samples(directory)
+            with writing(csv_file), click.open_file(csv_file, "w", encoding="utf-8") as lines:
+                table.write(groups, lines)
             return
         if rebuild(directory, out):
             return
         comparison = report.write_all(directory, out=out)
-    except (StoreError, ThresholdError) as error:
-        fail(str(error))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        fail(f"cannot write {error.filename or out or directory}: {error.strerror}")
     show(comparison)
     click.echo(f"report: {(out or directory) / report.PAGE}")
     refreshed_index(out or directory)

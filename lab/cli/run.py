@@ -11,8 +11,6 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import fail
-from loadgen.errors import Exit
 
 _EPILOG = (
     "Any sysctl.d file is a tuning: lab run --after ./90-memcached.conf. The verdict `prevents` "
@@ -112,29 +110,16 @@ def command(**chosen: Any) -> None:
     Every trial starts memcached and a load generator in namespaces of their own: nothing outside
     is loaded, and no setting of this machine changes unless --allow-host-sysctls is given.
     """
+    from lab.cli.edge import edge
     from lab.cli.execute import execute
-    from lab.sysctl.tuning import TuningError
-    from lab.testbed.base import TestbedError
-    from lab.trials.experiment import ExperimentError
-    from lab.trials.trial import TrialError
-    from loadgen.sampling.namespace import NamespaceError
 
     out = chosen["out"] or Path("reports", datetime.now().astimezone().strftime("%Y%m%d-%H%M%S"))
-    try:
-        code = execute(chosen, out)
-    except (
-        ValueError,
-        TuningError,
-        TestbedError,
-        ExperimentError,
-        TrialError,
-        NamespaceError,
-    ) as error:
-        for line in getattr(error, "problems", (str(error),)):
-            click.echo(f"error: {line}", err=True)
-        raise SystemExit(int(Exit.USAGE)) from None
-    except KeyboardInterrupt:
+
+    def interrupted() -> str:
         if not any(out.glob("trials/*/summary.json")):
-            fail("interrupted before the first trial ended", Exit.INTERRUPTED)
-        fail(f"interrupted; what was measured: lab report {out}", Exit.INTERRUPTED)
+            return "interrupted before the first trial ended"
+        return f"interrupted; what was measured: lab report {out}"
+
+    with edge(interrupted):
+        code = execute(chosen, out)
     sys.exit(int(code))

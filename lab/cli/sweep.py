@@ -12,7 +12,6 @@ import click
 from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import fail
-from loadgen.errors import Exit
 
 _EPILOG = (
     "Exit codes: 0 when what was measured agrees with the prediction, 99 when it does not, 3 when "
@@ -87,28 +86,14 @@ def command(**chosen: Any) -> None:
     searched with short trials in fresh namespaces, from the prediction outward, until the bracket
     is narrow; both of its ends are then confirmed.
     """
-    from lab.capacity import CapacityError
     from lab.cli import sweep_run
-    from lab.sysctl.tuning import TuningError
-    from lab.testbed.base import TestbedError
-    from lab.trials.trial import TrialError
-    from loadgen.sampling.namespace import NamespaceError
+    from lab.cli.edge import edge
 
     validate = chosen["validate"] or chosen["only"] or chosen["only_list"]
     if validate and chosen["tunings"]:
-        fail("--validate has situations of its own: leave --tuning away")
+        fail("--validate has situations of its own: omit --tuning")
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     out = chosen["out"] or Path("reports", f"{'validation' if validate else 'sweep'}-{stamp}")
-    try:
+    with edge(lambda: "interrupted before anything was measured"):
         code = sweep_run.validate(chosen, out) if validate else sweep_run.sweep(chosen, out)
-    except (
-        ValueError, TuningError, TestbedError, TrialError, NamespaceError, CapacityError
-    ) as error:  # fmt: skip
-        for line in getattr(error, "problems", (str(error),)):
-            click.echo(f"error: {line}", err=True)
-        raise SystemExit(int(Exit.USAGE)) from None
-    except OSError as error:
-        fail(f"cannot write {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        fail("interrupted before anything was measured", Exit.INTERRUPTED)
     sys.exit(int(code))

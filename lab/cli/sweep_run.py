@@ -22,7 +22,7 @@ from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import builtin_names, demand_of, load
-from loadgen.errors import Exit
+from loadgen.errors import Exit, writing
 from loadgen.summary import encode
 
 
@@ -67,9 +67,8 @@ def sweep(options: dict[str, Any], out: Path) -> Exit:
     """Measure capacities, write the report, show it; return the exit code.
 
     Raises:
-        ValueError: for a directory that holds a sweep already.
         KeyboardInterrupt: when interrupted before a tuning was measured.
-        TuningError, TestbedError, TrialError, OSError: as their docstrings say.
+        ChurnlabError: TuningError, TestbedError, TrialError or WriteError, as their docstrings say.
     """
     asked = load_of(options)
     site = SitePlan(servers=options["servers"], source_addresses=options["clients"])
@@ -113,9 +112,9 @@ def validate(options: dict[str, Any], out: Path) -> Exit:
     """Measure the model's cases, write the report, show it; return the exit code.
 
     Raises:
-        ValueError: for a situation that is none, or a directory that holds a validation already.
+        ValueError: for an unknown situation.
         KeyboardInterrupt: when interrupted before a case was measured.
-        TuningError, TestbedError, TrialError, OSError: as their docstrings say.
+        ChurnlabError: TuningError, TestbedError, TrialError or WriteError, as their docstrings say.
     """
     cases = chosen(options["only"])
     if options["only_list"]:
@@ -130,7 +129,8 @@ def validate(options: dict[str, Any], out: Path) -> Exit:
     found = validator.record()
     if not found.checks:
         raise KeyboardInterrupt
-    (out / VALIDATION).write_bytes(encode(found))
+    with writing(out / VALIDATION):
+        (out / VALIDATION).write_bytes(encode(found))
     deliver(validation_sheet(found), found, options["json_file"], out)
     if len(found.checks) < len(cases):
         return Exit.INTERRUPTED
@@ -148,7 +148,7 @@ def chosen(names: Sequence[str]) -> tuple[Case, ...]:
     """Return the named cases in their order; all of them for no name.
 
     Raises:
-        ValueError: for a name that is none, with the nearest that is.
+        ValueError: for an unknown name, with the nearest known one.
     """
     known = [case.name for case in CASES]
     for name in names:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import fail
-from loadgen.errors import Exit
+from loadgen.errors import writing
 
 
 @click.group(invoke_without_command=True)
@@ -29,16 +28,14 @@ def command(ctx: click.Context) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a tuning, a built-in one or a sysctl.d file, with what it does on this host."""
+    from lab.cli.edge import edge
     from lab.sysctl.apply import own_sysctls
     from lab.sysctl.catalogue import CATALOGUE
     from lab.sysctl.show import render
-    from lab.sysctl.tuning import TuningError
     from lab.tunings import load
 
-    try:
+    with edge():
         tuning = load(name)
-    except TuningError as error:
-        fail(str(error))
     host = own_sysctls({*CATALOGUE, *tuning.values})
     click.echo(render(tuning, host))
 
@@ -60,21 +57,16 @@ def env(before: str, after: str, output: str) -> None:
     """
     from pathlib import Path
 
+    from lab.cli.edge import edge
     from lab.compose.variables import render as render_env
-    from lab.sysctl.tuning import TuningError
+    from lab.trials.experiment import AFTER, BEFORE
     from lab.tunings import load
 
-    try:
-        text = render_env({"before": load(before), "after": load(after)})
-    except TuningError as error:
-        for line in error.problems:
-            click.echo(f"error: {line}", err=True)
-        raise SystemExit(int(Exit.USAGE)) from None
+    with edge():
+        text = render_env({BEFORE: load(before), AFTER: load(after)})
     if output == "-":
         click.echo(text, nl=False)
         return
-    try:
+    with edge(), writing(output):
         Path(output).write_text(text)
-    except OSError as problem:
-        fail(f"cannot write {output}: {problem.strerror}")
     click.echo(f"written: {output}; use it: docker compose --env-file {output} up")

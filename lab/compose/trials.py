@@ -31,9 +31,10 @@ from lab.testbed.docker.inside import addresses, server, watch
 from lab.testbed.docker.inside.look import read_back
 from lab.testbed.docker.orders import CONNTRACK_NOTE, VOLUME
 from lab.trials.trial import MAX_REPETITIONS, counts, suffix, summary_of
+from loadgen.files import write_whole
 from loadgen.run import environment
 from loadgen.run.resolve import default_workers, usable_cpus
-from loadgen.summary import Summary
+from loadgen.summary import Summary, encode
 
 REPORTS: Final = Path("/reports")
 SERVERS_WITHIN: Final = 30.0
@@ -60,11 +61,7 @@ def read_settings(directory: Path) -> Settings:
 
 def write_experiment(directory: Path, experiment: Experiment) -> None:
     """Write `experiment.json`, whole or not at all."""
-    path = directory / EXPERIMENT
-    temporary = path.with_suffix(".new")
-    data = msgspec.json.encode(experiment)
-    temporary.write_bytes(msgspec.json.format(data, indent=2) + b"\n")
-    temporary.replace(path)
+    write_whole(directory / EXPERIMENT, encode(experiment))
 
 
 def read_experiment(directory: Path) -> Experiment:

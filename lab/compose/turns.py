@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.trials.experiment import AFTER, BEFORE, order
+from loadgen.errors import ChurnlabError
 
 ARMS: Final = (BEFORE, AFTER)
 _POLL: Final = 0.1
@@ -28,7 +29,7 @@ START_WITHIN: Final = 120.0
 """Seconds for all containers to start; whoever is missing then is passed over."""
 
 
-class TurnError(Exception):
+class TurnError(ChurnlabError):
     """More containers than trials. One line."""
 
 
@@ -62,7 +63,7 @@ class Turns:
                 continue
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             return name, int(number)
-        raise TurnError(f"more containers of {arm} than trials: leave the scale to TRIALS")
+        raise TurnError(f"more containers of {arm} than trials", "leave the scale to TRIALS")
 
     def wait(self, name: str, within: float = START_WITHIN) -> list[str]:
         """Wait for the turn of trial `name`; return the trials that were passed over."""

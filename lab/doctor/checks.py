@@ -29,15 +29,6 @@ def _row(group: str, name: str, state: State, found: str, remedy: str = "") -> C
     return Check(group=group, name=name, state=state, found=found, remedy=remedy)
 
 
-def _found_and_remedy(problem: str) -> tuple[str, str]:
-    """Return an error's two halves: ours are `what: why; what to do`."""
-    for mark in ("; ", ": "):
-        found, mark_found, remedy = problem.rpartition(mark)
-        if mark_found and found:
-            return found, remedy
-    return problem, ""
-
-
 def _tried(group: str, name: str, why_not: str, *, works: str, remedy: str) -> Check:
     """Return the row of a feature that the lab can do without."""
     if not why_not:
@@ -48,7 +39,7 @@ def _tried(group: str, name: str, why_not: str, *, works: str, remedy: str) -> C
 def namespaces(probed: Probed) -> list[Check]:
     """Whether trials can have namespaces of their own, and what these can do."""
     if probed.namespaces:
-        return [_row(_NAMESPACES, "trials", "missing", *_found_and_remedy(probed.namespaces))]
+        return [_row(_NAMESPACES, "trials", "missing", probed.namespaces, probed.remedy)]
     how = "as an ordinary user, in a user namespace" if probed.as_user else "as root"
     return [
         _row(_NAMESPACES, "trials", "ok", how),
@@ -136,7 +127,7 @@ def programs() -> list[Check]:
         try:
             path = tool(name)
         except TestbedError as error:
-            rows.append(_row(_MACHINE, name, "missing", *_found_and_remedy(str(error))))
+            rows.append(_row(_MACHINE, name, "missing", error.problem, error.remedy))
             continue
         rows.append(_row(_MACHINE, name, "ok", f"{path}, for {needed_for}"))
     return rows
@@ -173,7 +164,7 @@ def host_settings() -> list[Check]:
     try:
         pending = journal.read(journal.Place())
     except JournalError as error:
-        return [_row(_MACHINE, name, "missing", *_found_and_remedy(str(error)))]
+        return [_row(_MACHINE, name, "missing", error.problem, error.remedy)]
     if pending is None:
         return [_row(_MACHINE, name, "ok", "no lab has left any changed")]
     changes = ", ".join(f"{one.key} was {one.before}" for one in pending.changes)
@@ -197,7 +188,7 @@ def docker() -> list[Check]:
     try:
         engine = Engine()
     except TestbedError as error:
-        return [_row(_DOCKER, "engine", "missing", *_found_and_remedy(str(error))), _compose()]
+        return [_row(_DOCKER, "engine", "missing", error.problem, error.remedy), _compose()]
     try:
         about = engine.about
         rows = [_row(_DOCKER, "engine", "ok", _described(about, endpoint())), _compose()]
@@ -205,7 +196,7 @@ def docker() -> list[Check]:
             engine.check_image()
             rows.append(_row(_DOCKER, "image", "ok", engine.image))
         except TestbedError as error:
-            rows.append(_row(_DOCKER, "image", "missing", *_found_and_remedy(str(error))))
+            rows.append(_row(_DOCKER, "image", "missing", error.problem, error.remedy))
         stale = [one for one in engine.leftovers() if not (one.owner.here() and one.owner.alive())]
         rows.append(
             _row(
@@ -219,7 +210,7 @@ def docker() -> list[Check]:
             else _row(_DOCKER, "leftovers", "ok", "none")
         )
     except TestbedError as error:
-        rows = [_row(_DOCKER, "engine", "missing", str(error))]
+        rows = [_row(_DOCKER, "engine", "missing", error.problem, error.remedy)]
     finally:
         engine.close()
     return rows

@@ -35,6 +35,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     """Each an empty string when it works, or why it does not."""
 
     namespaces: str
+    remedy: str = ""
+    """How namespaces can be had, where they cannot."""
     as_user: bool = False
     """In a user namespace, not as root."""
     netem: str = "not tried"
@@ -119,7 +121,7 @@ def probe() -> Probed:
         as_user = ensure_privileges()
         NetnsTestbed().check()
     except (TestbedError, NamespaceError) as error:
-        return Probed(namespaces=str(error))
+        return Probed(namespaces=error.problem, remedy=error.remedy)
     with ExitStack() as stack:
         client, server = pair(stack)
         return Probed(

@@ -16,6 +16,7 @@ from lab.analysis.records import Comparison, Prediction, VerdictName
 from lab.analysis.store import Stored
 from lab.analysis.verdict import FAILS
 from lab.report import hlog, html, index, json_, junit, markdown, settings, view
+from loadgen.errors import writing
 from loadgen.report.page import PAGE
 from loadgen.report.table import Group
 
@@ -70,7 +71,7 @@ def write_reports(
         fails: the verdicts that are a failure in `junit.xml`.
 
     Raises:
-        OSError: when it cannot be written.
+        WriteError: when it cannot be written.
     """
     texts = {
         COMPARISON: json_.render(comparison),
@@ -79,9 +80,10 @@ def write_reports(
         PAGE: html.render(stored, comparison, directory),
         **hlog.render(stored),
     }
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (directory / name).write_text(text, encoding="utf-8")
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (directory / name).write_text(text, encoding="utf-8")
 
 
 def write_all(
@@ -104,7 +106,7 @@ def write_all(
 
     Raises:
         StoreError: when there is no experiment in the directory.
-        OSError: when the reports cannot be written.
+        WriteError: when the reports cannot be written.
     """
     stored = store.load(directory)
     asked = [parse_gate(text) for text in stored.experiment.config.get("gates", ())]
@@ -143,10 +145,11 @@ def reports_index(parent: Path) -> Path:
     """Write `index.html` into `parent`, listing the experiments kept under it; return its path.
 
     Raises:
-        OSError: when it cannot be written.
+        WriteError: when it cannot be written.
     """
     path = parent / PAGE
-    path.write_text(index.render(parent), encoding="utf-8")
+    with writing(path):
+        path.write_text(index.render(parent), encoding="utf-8")
     return path
 
 

@@ -21,8 +21,10 @@ from lab.sweep.records import Capacity, Probe, Sweep
 from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import CLIENT, SERVER, SitePlan, Testbed, Tuned
-from lab.trials.trial import Observed, observe
+from lab.trials.trial import Observed, TrialError, observe
 from loadgen.config import LoadOptions
+from loadgen.errors import writing
+from loadgen.files import write_whole
 from loadgen.run import environment
 from loadgen.summary import Summary, encode
 
@@ -91,7 +93,8 @@ class Sweeper:
         watcher: told of the progress.
 
     Raises:
-        ValueError: when the directory holds a sweep already.
+        TrialError: when the directory holds a sweep already.
+        WriteError: when it cannot be written.
     """
 
     def __init__(
@@ -106,8 +109,9 @@ class Sweeper:
         self._found: list[Capacity] = []
         self._finished = False
         if (directory / "trials").exists():
-            raise ValueError(f"{directory} holds trials already; give another --out")
-        (directory / "trials").mkdir(parents=True)
+            raise TrialError(f"{directory} holds trials already", "give another --out")
+        with writing(directory):
+            (directory / "trials").mkdir(parents=True)
 
     async def run(self) -> None:
         """Measure every tuning; `record` has what was found.
@@ -240,10 +244,8 @@ class Sweeper:
 
     def _write(self) -> None:
         """Write `sweep.json` as it stands, whole or not at all."""
-        path = self._directory / SWEEP
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(encode(self.record()))
-        temporary.replace(path)
+        with writing(self._directory):
+            write_whole(self._directory / SWEEP, encode(self.record()))
 
 
 def _conclude(

@@ -17,7 +17,8 @@ from lab.sysctl.tuning import parse
 from lab.testbed.base import SitePlan, Tuned, UntestableError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracked import TrackedTestbed
-from lab.trials.trial import MAX_REPETITIONS, observe
+from lab.trials.trial import MAX_REPETITIONS, TrialError, observe
+from loadgen.errors import writing
 from loadgen.run import environment
 
 VALIDATION: str = "validation.json"
@@ -98,18 +99,20 @@ class Validator:
         said: told each result.
 
     Raises:
-        ValueError: when the directory holds a validation already.
+        TrialError: when the directory holds a validation already.
+        WriteError: when it cannot be written.
     """
 
     def __init__(self, cases: Sequence[Case], directory: Path, said: Said) -> None:
         if (directory / "trials").exists():
-            raise ValueError(f"{directory} holds trials already; give another --out")
+            raise TrialError(f"{directory} holds trials already", "give another --out")
         self._cases = cases
         self._trials = directory / "trials"
         self._said = said
         self._checks: list[Check] = []
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self._trials.mkdir(parents=True)
+        with writing(directory):
+            self._trials.mkdir(parents=True)
 
     async def run(self) -> None:
         """Measure every case; raises as `check`."""

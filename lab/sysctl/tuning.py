@@ -29,6 +29,7 @@ from typing import Final
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, obsolete, to_key
 from lab.sysctl.values import integers
+from loadgen.errors import ChurnlabError
 
 _GLOB: Final = frozenset("*?[")
 _DEVICE_GLOB: Final = re.compile(r"net/ipv[46]/(conf|neigh)/[^/]+/[^/*?\[]+")
@@ -37,7 +38,7 @@ _BLANKS: Final = " \t\r\n\v\f"
 """What C's isspace() strips; Python's own strip() would take a no-break space too."""
 
 
-class TuningError(Exception):
+class TuningError(ChurnlabError):
     """A tuning that cannot be read, or does not hold. Each problem is one line with its remedy."""
 
     def __init__(self, *problems: str) -> None:
@@ -45,6 +46,7 @@ class TuningError(Exception):
         more = len(problems) - 1
         tail = f" (and {more} more such line{'s' if more > 1 else ''})" if more else ""
         super().__init__(problems[0] + tail)
+        self.args = problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import Tuning
 from lab.testbed.faults import Fault
+from loadgen.errors import ChurnlabError
 
 MAX_ADDRESSES: Final = 4096
 """The most servers, and the most client addresses, that one site takes."""
@@ -22,7 +23,7 @@ ROLES: Final = (CLIENT, SERVER)
 """The two sides of a site; a tuning goes to both."""
 
 
-class TestbedError(Exception):
+class TestbedError(ChurnlabError):
     """A testbed that cannot be used here. One line, with the remedy."""
 
     __test__ = False  # pytest takes any class named Test* for tests

@@ -73,8 +73,8 @@ def _ip(namespace: int, commands: Iterable[str], inherit: Sequence[int] = ()) ->
     )
     if done.returncode != 0:
         reason = _said(done.stderr)
-        remedy = "; try: modprobe veth" if "nknown device type" in reason else ""
-        raise TestbedError(f"cannot set up the network namespaces: ip: {reason}{remedy}")
+        remedy = "try: modprobe veth" if "nknown device type" in reason else ""
+        raise TestbedError(f"cannot set up the network namespaces: ip: {reason}", remedy)
 
 
 def _addressing(own: Sequence[str], other: Sequence[str]) -> list[str]:
@@ -121,7 +121,7 @@ def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) 
             descriptors.append(new_namespace())
             stack.callback(os.close, descriptors[-1])
     except NamespaceError as error:
-        raise TestbedError(str(error)) from error
+        raise TestbedError(error.problem, error.remedy) from error
     client, server = descriptors
     _connect(client, server, addresses("client", clients), addresses("server", servers))
     return client, server

@@ -60,7 +60,7 @@ def tool(name: str) -> str:
     path = shutil.which(name, path=search)
     if path is None:
         package = _PACKAGES.get(name, name)
-        raise TestbedError(f"{name} is not installed; install it with: apt install {package}")
+        raise TestbedError(f"{name} is not installed", f"install it with: apt install {package}")
     return path
 
 

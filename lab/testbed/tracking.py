@@ -86,7 +86,7 @@ def room(namespace: int) -> int:
     """
     values = read_sysctls(namespace, [_LIMIT, _COUNT])
     if _LIMIT not in values:
-        raise UntestableError("connection tracking is not loaded; run `modprobe nf_conntrack`")
+        raise UntestableError("connection tracking is not loaded", "run `modprobe nf_conntrack`")
     return int(values[_LIMIT]) - int(values.get(_COUNT, 0))
 
 

@@ -66,8 +66,8 @@ def has_privileges(read: Callable[[str], str | None] = read_proc) -> bool:
     return uids[1:2] == ["0"] and held & wanted == wanted
 
 
-def why_forbidden(error: int, read: Callable[[str], str | None] = read_proc) -> str:
-    """Name the setting that forbids user namespaces, in one line with the remedy.
+def forbidden(error: int, read: Callable[[str], str | None] = read_proc) -> TestbedError:
+    """Return the error that names the setting which forbids user namespaces, with the remedy.
 
     Args:
         error: the errno of the refused call.
@@ -77,18 +77,22 @@ def why_forbidden(error: int, read: Callable[[str], str | None] = read_proc) -> 
     for setting, forbids, remedy in _FORBIDDING:
         value = read("/proc/sys/" + setting.replace(".", "/"))
         if value is not None and value.strip() == forbids:
-            return (
-                f"{opening} {setting}={forbids} forbids it here; "
-                f"run as root, or let the administrator run: {remedy}"
+            return TestbedError(
+                f"{opening} {setting}={forbids} forbids it here",
+                f"run as root, or let the administrator run: {remedy}",
             )
     if read("/proc/self/uid_map") is None:
-        return f"{opening} this kernel has no user namespaces (CONFIG_USER_NS); run as root"
-    if _status("Seccomp", read) == "2":
-        return (
-            f"{opening} a seccomp filter forbids it here, as Docker's default does; run the "
-            "container with --privileged, or on the host"
+        return TestbedError(
+            f"{opening} this kernel has no user namespaces (CONFIG_USER_NS)", "run as root"
         )
-    return f"{opening} the kernel forbids it here ({os.strerror(error)}); run as root"
+    if _status("Seccomp", read) == "2":
+        return TestbedError(
+            f"{opening} a seccomp filter forbids it here, as Docker's default does",
+            "run the container with --privileged, or on the host",
+        )
+    return TestbedError(
+        f"{opening} the kernel forbids it here ({os.strerror(error)})", "run as root"
+    )
 
 
 def ensure_privileges() -> bool:
@@ -110,7 +114,7 @@ def ensure_privileges() -> bool:
         raise RuntimeError("a user namespace can only be entered before threads are started")
     uid, gid = os.geteuid(), os.getegid()
     if _libc.unshare(CLONE_NEWUSER) != 0:
-        raise TestbedError(why_forbidden(ctypes.get_errno()))
+        raise forbidden(ctypes.get_errno())
     try:
         # An ordinary user may map a group only after giving up setgroups() (CVE-2014-8989).
         Path("/proc/self/setgroups").write_text("deny")
@@ -118,8 +122,8 @@ def ensure_privileges() -> bool:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
         os.close(new_namespace())
     except OSError as error:
-        raise TestbedError(why_forbidden(error.errno or errno.EPERM)) from error
+        raise forbidden(error.errno or errno.EPERM) from error
     except NamespaceError as error:
         # AppArmor's way: the namespace is granted and its capabilities are not.
-        raise TestbedError(why_forbidden(errno.EPERM)) from error
+        raise forbidden(errno.EPERM) from error
     return True

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import trio
 
 from lab.analysis.records import Arm, Experiment, Trial
@@ -29,8 +28,10 @@ from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.config import LoadOptions
+from loadgen.errors import ChurnlabError, writing
+from loadgen.files import write_whole
 from loadgen.run import environment
-from loadgen.summary import Summary
+from loadgen.summary import Summary, encode
 
 BEFORE = "before"
 AFTER = "after"
@@ -39,7 +40,7 @@ _CALIBRATION_SHARE = 0.5
 """Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""
 
 
-class ExperimentError(Exception):
+class ExperimentError(ChurnlabError):
     """An experiment that cannot begin or go on. One line, with the remedy."""
 
 
@@ -101,7 +102,8 @@ class Conductor:
         watcher: told of the progress.
 
     Raises:
-        ExperimentError: when the directory holds an experiment already, or cannot be written.
+        ExperimentError: when the directory holds an experiment already.
+        WriteError: when it cannot be written.
     """
 
     def __init__(self, plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> None:
@@ -116,11 +118,9 @@ class Conductor:
         self._started_at = _now()
         self._notes: list[str] = []
         if (directory / EXPERIMENT).exists():
-            raise ExperimentError(f"{directory} holds an experiment already; give another --out")
-        try:
+            raise ExperimentError(f"{directory} holds an experiment already", "give another --out")
+        with writing(directory):
             (directory / "trials").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ExperimentError(f"cannot write {directory}: {error.strerror}") from None
 
     async def run(self) -> Experiment:
         """Run every trial and return the record of the experiment.
@@ -203,7 +203,7 @@ class Conductor:
         summary = observed.summary
         if not summary.ok:
             causes = "; ".join(cause.title for cause in summary.causes) or "nothing was answered"
-            raise ExperimentError(f"cannot find a rate: {causes}; give --rate")
+            raise ExperimentError(f"cannot find a rate: {causes}", "give --rate")
         ceiling = summary.rate.achieved
         rate = min(self._plan.auto_rate, _round_down(ceiling * _CALIBRATION_SHARE))
         self._watcher.calibrated(rate, ceiling)
@@ -250,11 +250,8 @@ class Conductor:
             trials=list(self._trials),
             baseline=self._baseline,
         )
-        data = msgspec.json.format(msgspec.json.encode(experiment), indent=2) + b"\n"
-        path = self._directory / EXPERIMENT
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with writing(self._directory):
+            write_whole(self._directory / EXPERIMENT, encode(experiment))
         return experiment
 
 

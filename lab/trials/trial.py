@@ -18,6 +18,7 @@ from lab.analysis.records import FaultDone
 from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from loadgen.config import LoadOptions
+from loadgen.errors import ChurnlabError
 from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
@@ -25,7 +26,7 @@ MAX_REPETITIONS: Final = 2
 """How often a spoiled trial is run again before its arm is left with what it has."""
 
 
-class TrialError(Exception):
+class TrialError(ChurnlabError):
     """A run that could not begin. One line, with what the generator said."""
 
 

@@ -141,7 +141,7 @@ def test_faults_several_servers_and_several_addresses(tunings: Path) -> None:
         (
             "",
             ("--image", "no-such-image"),
-            "error: docker: there is no image no-such-image: docker",
+            "error: docker: there is no image no-such-image; docker",
         ),
     ],
 )

@@ -1,13 +1,16 @@
 """Errors that a user reads: two halves, one line, one exit code each."""
 
+import errno
+import os
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
 from loadgen.cli.group import LazyGroup, run_command
-from loadgen.errors import ChurnlabError, Exit
+from loadgen.errors import ChurnlabError, Exit, WriteError, writing
 from loadgen.run import coordinator, stored
 from loadgen.sampling import namespace
 from loadgen.thresholds import ThresholdError
@@ -63,3 +66,17 @@ def test_a_command_prints_the_line_and_exits_with_the_code(
         run_command(Group(package="none", verbs={"break": ""}, name="x"))
     assert ended.value.code == code
     assert capsys.readouterr().err == "error: it broke; mend it\n"
+
+
+def test_what_cannot_be_written_is_named() -> None:
+    with pytest.raises(WriteError) as unnamed, writing("reports"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(unnamed.value) == "cannot write reports: No space left on device"
+    with pytest.raises(WriteError) as named, writing("elsewhere"):
+        Path("/no/such/x").write_text("")
+    assert str(named.value) == "cannot write /no/such/x: No such file or directory"
+
+
+def test_a_reader_that_went_away_is_no_file() -> None:
+    with pytest.raises(BrokenPipeError), writing("-"):
+        raise BrokenPipeError

@@ -97,7 +97,8 @@ class Engine:
             self.close()
             raise TestbedError(
                 f"the Docker engine at {where} is {self.about['Version']} (API "
-                f"{self.about['ApiVersion']}): 20.10 (API 1.41) or later is needed"
+                f"{self.about['ApiVersion']})",
+                "20.10 (API 1.41) or later is needed",
             )
 
     def close(self) -> None:
@@ -114,12 +115,12 @@ class Engine:
         try:
             labels = self._client.images.get(self.image).labels
         except docker.errors.ImageNotFound:
-            raise TestbedError(f"docker: there is no image {self.image}: {remedy}") from None
+            raise TestbedError(f"docker: there is no image {self.image}", remedy) from None
         except docker.errors.DockerException as error:
             raise TestbedError(f"docker: image {self.image}: {reason_of(error)}") from error
         if labels.get(orders.LABEL) != orders.VERSION:
             raise TestbedError(
-                f"docker: the image {self.image} is of another version than this lab: {remedy}"
+                f"docker: the image {self.image} is of another version than this lab", remedy
             )
 
     def name(self, what: str) -> str:
@@ -159,8 +160,8 @@ class Engine:
                 continue
             return Network(network.id, subnet)
         raise TestbedError(
-            f"docker: cannot make a network: {reason}; remove networks that nobody needs: "
-            "docker network prune, lab restore"
+            f"docker: cannot make a network: {reason}",
+            "remove networks that nobody needs: docker network prune, lab restore",
         )
 
     def remove_network(self, network: Network) -> None:

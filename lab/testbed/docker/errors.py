@@ -45,8 +45,8 @@ def endpoint() -> str:
         raise NoEngineError(f"the docker context cannot be read: {reason_of(error)}") from error
     if known is None:
         raise NoEngineError(
-            f"there is no docker context {name or 'as the current one'}: docker context ls names "
-            "them, docker context use chooses one"
+            f"there is no docker context {name or 'as the current one'}",
+            "docker context ls names them, docker context use chooses one",
         )
     return host or "unix:///var/run/docker.sock"
 
@@ -83,8 +83,8 @@ def knock(where: str) -> None:
             link.connect(where.removeprefix(_UNIX))
         except PermissionError:
             raise NoEngineError(
-                f"this user may not use the Docker engine at {where}: run as root, or add the user "
-                "to the group docker"
+                f"this user may not use the Docker engine at {where}",
+                "run as root, or add the user to the group docker",
             ) from None
         except OSError as error:
             raise no_engine(where, error.strerror or str(error)) from None
@@ -93,6 +93,7 @@ def knock(where: str) -> None:
 def no_engine(where: str, reason: str) -> NoEngineError:
     """Return the error that says where no engine answers, why, and what to do."""
     return NoEngineError(
-        f"no Docker engine answers at {where} ({reason}): start it (systemctl start docker), or "
-        "choose another one with `docker context use` or DOCKER_HOST"
+        f"no Docker engine answers at {where} ({reason})",
+        "start it (systemctl start docker), or choose another one with `docker context use` or "
+        "DOCKER_HOST",
     )

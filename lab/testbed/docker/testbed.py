@@ -213,11 +213,11 @@ def check_plan(plan: SitePlan) -> None:
     """
     if plan.servers > MAX_SERVERS:
         raise TestbedError(
-            f"servers: {plan.servers} containers are too many for one network; "
-            f"at most {MAX_SERVERS}, or use --testbed netns"
+            f"servers: {plan.servers} containers are too many for one network",
+            f"at most {MAX_SERVERS}, or use --testbed netns",
         )
     if plan.rtt > 0:
-        raise TestbedError("rtt: containers have no emulated round trip; use --testbed netns")
+        raise TestbedError("rtt: containers have no emulated round trip", "use --testbed netns")
 
 
 def _serve(plan: SitePlan, ordered: Ordered, *, first: bool) -> str:

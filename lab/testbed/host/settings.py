@@ -117,10 +117,10 @@ class HostSettings:
             journal.restore(place)
         except OSError as error:
             raise TestbedError(
-                f"{OPTION}: {place.folder} cannot be written ({error.strerror}); run as root"
+                f"{OPTION}: {place.folder} cannot be written ({error.strerror})", "run as root"
             ) from None
         except JournalError as error:
-            raise TestbedError(str(error)) from None
+            raise TestbedError(error.problem, error.remedy) from None
         if self._guardian is None or self._guardian.poll() is not None:
             if self._guardian is not None:
                 _dismiss(self._guardian)
@@ -134,8 +134,8 @@ class HostSettings:
             if setting.may_fail:
                 return None
             raise TestbedError(
-                f"{OPTION}: {setting.key} cannot be read here ({error.strerror}); the lab has to "
-                "run in the host's own network namespace, with the module loaded"
+                f"{OPTION}: {setting.key} cannot be read here ({error.strerror})",
+                "run the lab in the host's own network namespace, with the module loaded",
             ) from None
         if same_value(setting.key, setting.value, before):
             return None
@@ -146,8 +146,8 @@ class HostSettings:
             self._place.set(setting.key, setting.value)
         except PermissionError as error:
             raise TestbedError(
-                f"{OPTION}: {setting.key} may not be written ({error.strerror}); run as root in the "
-                "host's own network namespace"
+                f"{OPTION}: {setting.key} may not be written ({error.strerror})",
+                "run as root in the host's own network namespace",
             ) from None
         except OSError as error:
             if not setting.may_fail:
@@ -171,8 +171,8 @@ def take_lock(place: Place) -> int:
         finally:
             os.close(descriptor)
         raise TestbedError(
-            f"another lab (process {holder or 'unknown'}) is changing this host's settings; "
-            "wait for its end"
+            f"another lab (process {holder or 'unknown'}) is changing this host's settings",
+            "wait for its end",
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -197,7 +197,8 @@ def _start_guardian(place: Place, lock: int) -> subprocess.Popen[bytes]:
         _dismiss(process)
         raise TestbedError(
             f"the guardian of the host's settings did not start (code {process.returncode}); "
-            f"nothing was changed; run without {OPTION}"
+            "nothing was changed",
+            f"run without {OPTION}",
         )
     return process
 

@@ -33,7 +33,7 @@ def test_the_list_names_every_situation_and_measures_nothing(tmp_path: Path) -> 
     ("arguments", "says"),
     [
         (["--validate", "--only", "port"], "no situation 'port': did you mean 'ports'?"),
-        (["--validate", "--tuning", "article"], "leave --tuning away"),
+        (["--validate", "--tuning", "article"], "omit --tuning"),
         (["--tuning", "articel"], "did you mean article?"),
         (["--precision", "0"], "a precision is between 0.5% and 50%"),
         (["--precision", "x"], "'x' is no share"),

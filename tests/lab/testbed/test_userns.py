@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.testbed.userns import ensure_privileges, has_privileges, why_forbidden
+from lab.testbed.userns import ensure_privileges, forbidden, has_privileges
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65534
@@ -49,7 +49,7 @@ def proc(**files: str) -> dict[str, str]:
     ],
 )
 def test_the_forbidding_setting_is_named_in_one_line(files: dict[str, str], named: str) -> None:
-    message = why_forbidden(errno.EPERM, files.get)
+    message = str(forbidden(errno.EPERM, files.get))
     assert named in message
     assert "root" in message or "--privileged" in message
     assert "\n" not in message

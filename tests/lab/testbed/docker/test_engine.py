@@ -117,7 +117,7 @@ def test_an_engine_that_is_too_old_names_both_versions(where: Path, version: str
     old = {**VERSION, "Version": "19.03", "ApiVersion": version}
     with (
         engine(where, {"/version": (200, old)}),
-        pytest.raises(TestbedError, match=rf"is 19.03 \(API {version}\): 20.10 .* is needed"),
+        pytest.raises(TestbedError, match=rf"is 19.03 \(API {version}\); 20.10 .* is needed"),
     ):
         Engine()
 
@@ -125,11 +125,11 @@ def test_an_engine_that_is_too_old_names_both_versions(where: Path, version: str
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((404, {"message": "No such image: churnlab"}), "there is no image churnlab: docker build"),
+        ((404, {"message": "No such image: churnlab"}), "there is no image churnlab; docker build"),
         ((200, {"Id": "x", "Config": {"Labels": None}}), "of another version than this lab"),
         (
             (200, {"Id": "x", "Config": {"Labels": {"churnlab.image": "0"}}}),
-            "of another version than this lab: docker build --tag churnlab .",
+            "of another version than this lab; docker build --tag churnlab .",
         ),
         ((500, {"message": "disk on fire"}), "image churnlab: disk on fire"),
     ],
@@ -169,7 +169,7 @@ def test_the_engine_is_looked_for_where_the_docker_command_looks(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert endpoint().startswith("unix://")
     monkeypatch.setenv("DOCKER_CONTEXT", "far")
-    with pytest.raises(NoEngineError, match="there is no docker context far: docker context ls"):
+    with pytest.raises(NoEngineError, match="there is no docker context far; docker context ls"):
         endpoint()
     (tmp_path / "config.json").write_text("{}")
     meta = tmp_path / "contexts/meta" / hashlib.sha256(b"far").hexdigest() / "meta.json"
