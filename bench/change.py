@@ -49,7 +49,7 @@ def extract(revision: str, directory: Path) -> None:
 
 def with_generator(site: Ground, tree: Path, python: str = sys.executable) -> Ground:
     """Return the same ground, where `loadgen` is the one in `tree`, under another interpreter."""
-    # `python -m` puts the working directory before PYTHONPATH, unless it is told not to.
+    # `python -m` puts the working directory before PYTHONPATH, unless -P says not to.
     paths = ("PYTHONSAFEPATH=1", f"PYTHONPATH={tree}")
     words = ("env", *paths, python, "-m", "loadgen", "run")
     return dataclasses.replace(site, site=dataclasses.replace(site.site, command=words))

@@ -23,7 +23,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of one client came to."""
+    """The result of one run of one client."""
 
     connections: int
     """Served to their end."""

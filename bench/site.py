@@ -115,7 +115,7 @@ class Ground:
         return run_of(summary)
 
     async def undisturbed(self, run: Callable[[], Awaitable[_T]]) -> _T:
-        """Return what a run came to that had the machine for itself; repeat it until it had.
+        """Return the result of a run that had the machine to itself; repeat it until one had.
 
         After `quiet.TRIES` runs the last is returned although it was disturbed. Every disturbed run
         is reported.
@@ -168,7 +168,7 @@ class Ground:
 
 
 def run_of(summary: Summary) -> Run:
-    """Return what a run of loadgen came to; the CPU is its workers'."""
+    """Return the result of a run of loadgen; the CPU is its workers'."""
     generator = summary.generator
     seconds = summary.ok / summary.rate.achieved if summary.rate.achieved else summary.elapsed
     lateness = summary.lateness

@@ -1,7 +1,7 @@
 """Which lines of a tuning can do anything here, found out in fresh namespaces before any load.
 
 A line that the kernel does not let a namespace set, or that sets what is there anyway, cannot change
-an experiment. It is told, with its reason, and costs no trial.
+an experiment. It is listed with its reason and costs no trial.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def look(tuning: Tuning, only: Sequence[str] = (), *, tracked: bool) -> Lines:
         tracked: whether the servers will track their connections.
 
     Raises:
-        ValueError: for a key in `only` that the tuning has not.
+        ValueError: for a key in `only` that the tuning does not set.
         TuningError: for a line that is a mistake; names the line.
         NamespaceError: when no namespace may be made.
     """

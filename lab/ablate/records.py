@@ -68,7 +68,7 @@ class Lines(Record, frozen=True, kw_only=True):
 
 
 class ArmOutcome(Record, frozen=True, kw_only=True):
-    """What the trials of one arm came to."""
+    """The results of one arm's trials."""
 
     name: str
     keys: list[str]
@@ -77,7 +77,7 @@ class ArmOutcome(Record, frozen=True, kw_only=True):
     limited: int
     """Those that the generator or the machine spoiled."""
     spoiled_rate: float | None
-    """What the spoiled ones served per second in the median: told, never counted."""
+    """What the spoiled ones served per second in the median: reported, never counted."""
     losing: int
     """Trials that lost anything."""
     lost: Estimate | None

@@ -95,7 +95,7 @@ def _arms(found: Ablation) -> Table:
     )
     return Table(
         header=("arm", "trials", "lost", "served per second", "first loss",
-                f"predicted capacity, {_span(found)}", "for good"),
+                f"predicted capacity, {_span(found)}", "indefinitely"),
         rows=rows,
         numbers=frozenset({1, 2, 3, 4, 5, 6}),
     )  # fmt: skip
@@ -173,7 +173,7 @@ def ablation_sheet(found: Ablation, trials: Trials, environment: Mapping[str, ob
     """Return an ablation as a sheet.
 
     Args:
-        found: what came of it.
+        found: its result.
         trials: the summaries that count, by arm, for the plot.
         environment: where it ran.
     """

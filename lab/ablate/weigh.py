@@ -96,7 +96,7 @@ def _spoiled(
 def _outcome(
     lines: Lines, trials: ArmTrials, spoiled: list[float], situation: Situation | None
 ) -> ArmOutcome:
-    """Return what the trials of one arm came to, with the model's forecast for it."""
+    """Return the results of one arm's trials, with the model's forecast for it."""
     summaries = trials.summaries
     lost = [lost_share(summary) for summary in summaries]
     first = [s.first_failure_at for s in summaries if s.first_failure_at is not None]

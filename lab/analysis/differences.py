@@ -16,7 +16,7 @@ _UNTOLD: Final = frozenset(
         "notes", "calibration", "gates",
     }
 )  # fmt: skip
-"""What may differ without a bearing on the result, or is told by another key already."""
+"""What may differ without a bearing on the result, or another key reports already."""
 _NOT_LOAD: Final = frozenset(
     {
         "workers", "sample_interval", "max_in_flight", "targets", "rtt", "memcached_threads",
@@ -42,7 +42,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a stored run or experiment tells of how it came about."""
+    """All that a stored run or experiment records of how it was made."""
 
     config: Mapping[str, Any]
     """Of the load generator."""

@@ -73,7 +73,7 @@ def resets(summaries: Sequence[Summary]) -> bool:
 def signs(summaries: Sequence[Summary]) -> tuple[Sign, ...]:
     """Return the reasons to doubt that the counters of an arm's trials give.
 
-    A counter that moved in any trial is told, with its median over the trials in which it moved.
+    A counter that moved in any trial is reported, with its median over the trials in which it moved.
 
     Args:
         summaries: of the trials that count.

@@ -54,7 +54,7 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
         return None
     client = sysctls.get("client", {})
     entries = summary.kernel.get("server", {}).get(_ENTRIES)
-    # A table of which nobody asks anything stays at the handful that the set-up left.
+    # A table that nothing uses stays at the handful of entries that the set-up left.
     tracked = entries is not None and entries.delta > 0
     load = Load(
         rate=config.rate / config.shard[1],
@@ -142,7 +142,7 @@ def _sockets(
 def predictions(
     experiment: Experiment, summaries: Mapping[str, Summary | None]
 ) -> list[Prediction]:
-    """Return each arm's forecast with what its trials that count came to, as medians.
+    """Return each arm's forecast beside the medians of its trials that count.
 
     Args:
         experiment: the record of the experiment.

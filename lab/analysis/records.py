@@ -1,4 +1,4 @@
-"""The records of an experiment: what was compared, how, and what came of it.
+"""The records of an experiment: what was compared, how, and with what result.
 
 An experiment's directory holds `experiment.json` (`Experiment`), one run directory for each trial
 under `trials/`, and the reports, which can all be rebuilt from the first two.
@@ -83,7 +83,7 @@ class Experiment(Record, frozen=True, kw_only=True):
     started_at: str
     """RFC 3339."""
     finished: bool
-    """False while it runs, and for good when it was interrupted."""
+    """False while it runs, and from then on when it was interrupted."""
     config: dict[str, Any]
     """Rate, duration, trials, servers, close mode, …: the effective options of `lab run`."""
     environment: dict[str, Any]

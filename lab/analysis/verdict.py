@@ -1,4 +1,4 @@
-"""The verdict: what an experiment says, as one word and in words for somebody new to it.
+"""The verdict: what an experiment says, as one word and in words for a newcomer.
 
 One test decides, and it was chosen before the first trial: the rank test on the lost share of the
 trials of the two arms. All other metrics describe. The rules, first match wins:
@@ -220,7 +220,7 @@ def judge(
         load: those of them that decide how much was asked of the kernel: rate, duration or the
             like. With any, losses do not compare.
         unexercised: why this load puts less to the test than it seems, a clause each.
-        claim: somebody claims that `after` prevents something. False for two stored results, of
+        claim: `after` is claimed to prevent something. False for two stored results, of
             which the second is only not to be worse: there nothing lost is good news.
     """
     found = _spoiled(before, after) or _selected(before, after) or _too_few(before, after, alpha)

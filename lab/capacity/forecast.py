@@ -1,4 +1,4 @@
-"""The forecast: what a load comes to under given settings, and which limit breaks first. Pure."""
+"""The forecast: what happens to a load under given settings, and which limit breaks first. Pure."""
 
 from __future__ import annotations
 
@@ -98,18 +98,18 @@ class PortUse(Record, frozen=True, kw_only=True):
 
 
 class Forecast(Record, frozen=True, kw_only=True):
-    """What a load comes to. Rates are connections per second, all addresses together."""
+    """What happens to a load. Rates are connections per second, all addresses together."""
 
     schema: Literal["churnlab.forecast/1"] = FORECAST_SCHEMA
     rate: float
     duration: float | None
     sustainable_rate: float | None
     """The capacity: the highest rate without a failure or a drop, for `duration` seconds from an
-    idle start, or for good when there is none. None: no limit that is known here."""
+    idle start, or indefinitely when there is none. None: no limit that is known here."""
     bound_by: LimitName | None
     """What breaks above it."""
     settled_rate: float
-    """What the asked rate comes to in the long run, if the port search alone decided."""
+    """What the asked rate settles at in the long run, if the port search alone decided."""
     ports: PortUse
     time_wait: TimeWait
     conntrack: Conntrack | None
@@ -324,7 +324,7 @@ def _sustainable(
 
 
 def forecast(situation: Situation) -> Forecast:
-    """Return what the load comes to under the settings."""
+    """Return what happens to the load under the settings."""
     load, settings = situation.load, situation.settings
     found = pools(situation)
     capped = _capped(settings, load, found)

@@ -12,7 +12,7 @@ reuse.
 The search (`__inet_hash_connect` in net/ipv4/inet_hashtables.c). Since 4.2 connect() looks at every
 second port first, those with the parity of the range's first port; only when all of these are held
 does it look at the others. Half a range is therefore found quickly, here called the *quick* ports.
-Beyond them each connect() passes all quick ports in vain before it finds one of the rest: at
+Beyond them each connect() passes over all quick ports before it finds one of the rest: at
 0.1 µs and more a port that is a millisecond or three of CPU in a default range, and the rate falls
 to a few hundred a second without any error. Measured, default range, plain connect: 14,116
 connections at the asked rate, then 250 to 770 a second; EADDRNOTAVAIL after 28,232.
@@ -98,7 +98,7 @@ class Pools:
 
     @property
     def quick_rate(self) -> float:
-        """Connections per second that quick ports carry for good (P5): ports over the time each is held.
+        """Connections per second that quick ports carry indefinitely (P5): ports over the time each is held.
 
         Queueing theory calls it Little's law: held ports = rate x hold.
         """

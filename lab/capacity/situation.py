@@ -107,7 +107,7 @@ class Settings:
     def __post_init__(self) -> None:
         low, high = self.ports
         if not 0 < low <= high <= 65_535:
-            raise CapacityError(f"{RANGE} = {low} {high} is no range of ports: 1 to 65535")
+            raise CapacityError(f"{RANGE} = {low} {high} is not a range of ports within 1 to 65535")
         if self.reuse not in {0, 1, 2}:
             raise CapacityError(f"{REUSE} = {self.reuse}: the kernel takes 0, 1 and 2")
         if self.reuse_delay <= 0:
@@ -123,7 +123,7 @@ class Settings:
                 are taken from here, for the tables are of the same size everywhere on a host.
 
         Raises:
-            CapacityError: for a value that is no number, or that no kernel would have.
+            CapacityError: for a value that is not a number, or that no kernel would have.
         """
         remote = client if server is None else server
         assumed: list[str] = []
@@ -132,7 +132,7 @@ class Settings:
             if key in source:
                 found = integers(source[key])
                 if found is None:
-                    raise CapacityError(f"{key} = {source[key]!r} is no whole number")
+                    raise CapacityError(f"{key} = {source[key]!r} is not a whole number")
                 return found
             default = CATALOGUE[key].default
             if not default:
@@ -150,7 +150,7 @@ class Settings:
         if span is None or len(span) != 2:
             raise CapacityError(f"{RANGE} = {client.get(RANGE)!r} is not two ports")
         if reserved is None:
-            raise CapacityError(f"{RESERVED} = {client[RESERVED]!r} is no list of ports")
+            raise CapacityError(f"{RESERVED} = {client[RESERVED]!r} is not a list of ports")
         stamps = number(client, TIMESTAMPS), number(remote, TIMESTAMPS)
         return cls(
             ports=(span[0], span[1]),
@@ -185,7 +185,7 @@ class Costs:
     """Q3. Seconds of the client's CPU that the kernel itself takes for one connection, whoever opens
     it: measured 24 to 28 µs on 6.18."""
     per_port: float = 0.107e-6
-    """P6. Seconds for each port that the search passes in vain. Measured on 6.18, 2 CPUs: 0.09 µs with
+    """P6. Seconds for each port that the search passes over. Measured on 6.18, 2 CPUs: 0.09 µs with
     6,000 ports; with a default range 0.107 µs (640 connections a second in the collapse), and up to
     0.28 µs where the processors were busy otherwise."""
 

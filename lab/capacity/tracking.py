@@ -78,7 +78,7 @@ class Tracking:
 
     @property
     def full_rate(self) -> float:
-        """Connections per second above which the table overflows for good (C2).
+        """Connections per second above which the table stays full (C2).
 
         Infinite when the load has too few ports for that.
         """

@@ -20,9 +20,9 @@ class Claim(Generic[F]):
 
     name: str
     says: str
-    """What the sentence comes to, as something that can be measured."""
+    """What the sentence means, as something that can be measured."""
     quote: str
-    """The article's own words; empty for what is not in it but is always told with it."""
+    """The article's own words; empty for what is not in it but always goes with it."""
     row: int
     """Number in the list of the article's claims."""
     finding: type[F]
@@ -35,11 +35,11 @@ class Claim(Generic[F]):
     """What was measured, in a few words."""
     rule: Callable[[F], Verdict]
     readings: Mapping[Verdict, str]
-    """What each outcome of the rule means to somebody who wonders whether to follow the advice."""
+    """What each outcome of the rule means to a reader who wonders whether to follow the advice."""
     condition: str = ""
     """When it holds; for the outcome `conditional`."""
     paper: Verdict
-    """The verdict that documentation and sources of Linux 6.18 let expect."""
+    """The verdict that documentation and sources of Linux 6.18 predict."""
     instead: str = ""
     """What to do; empty where the claim is no advice."""
     sources: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class Burst:
-    """What came of a number of connects."""
+    """The results of a number of connects."""
 
     opened: int = 0
     errors: Counter[str] = field(default_factory=Counter)
@@ -61,7 +61,7 @@ class Burst:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A listening socket, accepted from by whoever connects to it."""
+    """A listening socket; the side that connects to it accepts from it, too."""
 
     address: str
     port: int
@@ -101,7 +101,7 @@ def burst(
 
     Args:
         ground: where.
-        service: whom to connect to; it may listen in the client's own namespace.
+        service: what to connect to; it may listen in the client's own namespace.
         count: how many connects to try.
         close: how each ends.
         hold: keep both ends open instead.

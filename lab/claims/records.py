@@ -46,11 +46,11 @@ class Result(Record, frozen=True, kw_only=True):
     failed: bool = False
     """The experiment went wrong in a way that was not foreseen."""
     paper: Verdict
-    """The verdict that documentation and sources of Linux 6.18 let expect."""
+    """The verdict that documentation and sources of Linux 6.18 predict."""
 
     @property
     def surprising(self) -> bool:
-        """Whether this kernel decided otherwise than the sources let expect."""
+        """Whether this kernel contradicts what the sources predict."""
         return self.verdict not in {self.paper, "untestable_here"}
 
 

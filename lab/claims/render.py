@@ -29,7 +29,7 @@ _STYLES: Final[dict[Verdict, str]] = {
     "untestable_here": "dim",
 }
 _INDENT: Final = (0, 0, 0, 2)
-_OUTSIDE: Final = "not in the article, but told with it"
+_OUTSIDE: Final = "not in the article, but often given with it"
 
 
 def json(claims: Claims) -> str:
@@ -99,7 +99,7 @@ def renderable(claims: Claims, *, details: bool = False) -> RenderableType:
         ending.append(Text("interrupted: these are the claims that were decided", style="yellow"))
     ending += [
         Text(
-            f"{result.name}: {WORDS[result.verdict]}, where the sources of Linux 6.18 let expect "
+            f"{result.name}: {WORDS[result.verdict]}, where the sources of Linux 6.18 predict "
             f"{WORDS[result.paper]}",
             style="yellow",
         )
@@ -148,9 +148,9 @@ def _sentence(words: str) -> str:
 def _agreement(claims: Claims) -> list[str]:
     surprises = _surprises(claims)
     if not surprises:
-        return ["Each verdict is what documentation and sources of Linux 6.18 let expect."]
+        return ["Each verdict is what documentation and sources of Linux 6.18 predict."]
     return [
-        "Not what documentation and sources of Linux 6.18 let expect:",
+        "Not what documentation and sources of Linux 6.18 predict:",
         "",
         *(
             f"- `{result.name}`: {WORDS[result.verdict]} instead of {WORDS[result.paper]}"

@@ -18,7 +18,7 @@ def choose(names: Sequence[str]) -> tuple[Entry, ...]:
     """Return the named claims in the catalogue's order; all of them for no name.
 
     Raises:
-        ValueError: for a name that is none, with the nearest that is.
+        ValueError: for an unknown name, with the nearest known one.
     """
     for name in names:
         if name not in BY_NAME:

@@ -26,7 +26,7 @@ from loadgen.sampling.parse import ParseError
 
 
 class Watcher(Protocol):
-    """Is told how a run goes on."""
+    """Shows the progress of a run."""
 
     def started(self, experiment: Experiment[Any]) -> None:
         """An experiment has begun."""
@@ -57,7 +57,7 @@ def _measure(experiment: Experiment[Any], ground: Ground) -> Finding:
 
 
 async def measure(experiment: Experiment[Any]) -> Outcome:
-    """Run one experiment and return what came of it; only cancellation is raised.
+    """Run one experiment and return its outcome; only cancellation is raised.
 
     An experiment that meets what it did not foresee is `Failed`: a fault of the lab or of the
     machine, and no finding.

@@ -7,7 +7,7 @@ from loadgen.cli.group import LazyGroup, run_command
 VERBS = {
     "run": "Compare two tunings under the same load, and judge whether the second prevents failures.",
     "claims": "Test every claim of the article by experiment on this kernel.",
-    "plan": "Predict what a rate comes to under a tuning, and compute one that holds it.",
+    "plan": "Predict what a tuning does at a rate, and compute one that holds it.",
     "sweep": "Measure the capacity of tunings, against the prediction.",
     "ablate": "Find out which line of a tuning does the work.",
     "tunings": "List the built-in tunings, or show one with what each line does here.",

@@ -12,9 +12,7 @@ import click
     epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
     "ran, and 3 when one of them went wrong."
 )
-@click.option(
-    "--only", multiple=True, metavar="NAME", help="Test this claim only; may be given repeatedly."
-)
+@click.option("--only", multiple=True, metavar="NAME", help="Test this claim only; repeatable.")
 @click.option("--list", "only_list", is_flag=True, help="Name the claims, test nothing.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the results as JSON; - is stdout.")
 @click.option(

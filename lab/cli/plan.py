@@ -1,4 +1,4 @@
-"""`lab plan`: what a rate comes to under a tuning, and the tuning that holds it."""
+"""`lab plan`: what a tuning does at a rate, and the tuning that holds it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _EPILOG = (
 )
 @options.close
 @click.option(
-    "--duration", type=types.DURATION, default=None, help="Of the load.  [default: for good]"
+    "--duration", type=types.DURATION, default=None, help="Of the load.  [default: endless]"
 )
 @click.option(
     "--rtt", type=types.DURATION_OR_ZERO, default="0.5ms", show_default=True, help="Round trip."
@@ -83,7 +83,7 @@ _EPILOG = (
     help="Write the plan there as JSON.",
 )
 def command(**chosen: Any) -> None:
-    """Predict what a rate comes to under a tuning, and compute one that holds it.
+    """Predict what a tuning does at a rate, and compute one that holds it.
 
     No connection is opened: the forecast follows from the settings, the addresses and what is known
     of the kernel (docs/capacity.md). `lab run` and `lab sweep` measure it.

@@ -99,7 +99,7 @@ class Progress:
             )
 
     def trial_ended(self, arm: str, number: int, summary: Summary, *, used: bool) -> None:
-        """Show what a trial came to."""
+        """Show the result of a trial."""
         width = max(len(name) for name, _ in self._plan.arms)
         line = trial_line(arm, number, self._plan.trials, summary, used=used, width=width)
         self._say(line)

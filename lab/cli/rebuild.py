@@ -1,4 +1,4 @@
-"""Rebuilds the reports that are no before/after: of an ablation, a sweep, a validation."""
+"""Rebuilds the reports other than before/after: of an ablation, a sweep, a validation."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _precision(text: str) -> float:
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise ValueError(f"{text!r} is no share: write 5% or 0.05") from None
+        raise ValueError(f"{text!r} is not a share: write 5% or 0.05") from None
     if not 0.005 <= value <= 0.5:
         raise ValueError(f"{text!r}: a precision is between 0.5% and 50%")
     return value

@@ -51,7 +51,7 @@ class Progress:
         """Say nothing: a trial is over in seconds."""
 
     def trial_ended(self, tuning: str, probe: Probe) -> None:
-        """Say what a trial came to."""
+        """Show the result of a trial."""
         why = f": {probe.why}" if probe.why else ""
         self.say(
             f"  {tuning:<16} {text.count(probe.rate):>7}/s  ok {probe.ok:>8,}  lost {probe.lost:>7,}  "

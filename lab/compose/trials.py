@@ -114,8 +114,8 @@ class Client:
     asked: Mapping[str, str]
 
     def run(self) -> str:
-        """Take a number, wait, run the trial; return the line that says what it came to."""
-        addresses.lie_low()
+        """Take a number, wait, run the trial; return the line with its result."""
+        addresses.suspend_privileges()
         found = read_settings(self.directory)
         turns = Turns(self.directory, found.trials)
         try:
@@ -136,7 +136,7 @@ class Client:
         try:
             addresses.join(None if found.close == "server" else addresses.CLIENT)
         finally:
-            addresses.become_nobody_special()
+            addresses.drop_privileges()
         hosts = _servers(self.arm, found.servers)
         line = ""
         for repetition, port in enumerate(server.PORTS[: MAX_REPETITIONS + 1]):
@@ -289,7 +289,7 @@ def copy_out(directory: Path, folder: Path = REPORTS) -> Path:
     return Path(shutil.copytree(directory, target, copy_function=shutil.copyfile))
 
 
-def send_home() -> None:
+def shut_servers_down() -> None:
     """Tell all servers of both arms to end."""
     for arm in ARMS:
         try:
@@ -320,7 +320,7 @@ def report() -> int:
         return int(exit_code(comparison))
     finally:
         # Only now: with the servers the last container ends, and `docker compose up` with it.
-        send_home()
+        shut_servers_down()
 
 
 def watch_host() -> None:
@@ -338,7 +338,7 @@ def watch_host() -> None:
 def serve(arm: str, variables: Mapping[str, str]) -> int:
     """Run one of an arm's servers, with what its kernel counts and has in force on record."""
     addresses.join()
-    addresses.become_nobody_special()
+    addresses.drop_privileges()
     stem = f"server-{arm}-{socket.gethostname()}"
     found = read_settings(current())
     watched = current() / "watched"
@@ -354,7 +354,7 @@ def serve(arm: str, variables: Mapping[str, str]) -> int:
 
 
 def client(arm: str, variables: Mapping[str, str]) -> str:
-    """Run one trial of an arm; return the line that says what it came to."""
+    """Run one trial of an arm; return the line with its result."""
     return Client(arm, current(), settings.asked(variables)).run()
 
 

@@ -26,7 +26,7 @@ from loadgen.errors import ChurnlabError
 ARMS: Final = (BEFORE, AFTER)
 _POLL: Final = 0.1
 START_WITHIN: Final = 120.0
-"""Seconds for all containers to start; whoever is missing then is passed over."""
+"""Seconds for all containers to start; one that is missing then is passed over."""
 
 
 class TurnError(ChurnlabError):

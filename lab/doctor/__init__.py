@@ -2,5 +2,5 @@
 
 Features are found by trying them, not by version: a kernel's number says little about what its
 distribution has built in or switched off. What needs namespaces is tried in a process of its own
-(`probe`), which may have to enter a user namespace for good.
+(`probe`), which may have to enter a user namespace permanently.
 """

@@ -61,7 +61,7 @@ def namespaces(probed: Probed) -> list[Check]:
 
 
 def kernel(probed: Probed) -> list[Check]:
-    """What the kernel at hand has, found by trying."""
+    """What this kernel has, found by trying."""
     tell = {
         "tcp_tw_reuse": (probed.tw_reuse, "Linux 2.4.19 or later; run as root in a namespace"),
         "tcp_tw_reuse_delay": (

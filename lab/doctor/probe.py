@@ -1,6 +1,6 @@
 """Tries what needs a network namespace: `python -m lab.doctor.probe` prints a `Probed` as JSON.
 
-A process of its own, since an ordinary user has to enter a user namespace, for good.
+A process of its own, since an ordinary user has to enter a user namespace, and cannot leave it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def _slow(limit: Limit, found: Forecast) -> str:
     ports = found.ports
     detour = (
         f"after {count(limit.connections)} connections every quick port is held: each connect() "
-        f"passes {count(ports.quick)} ports in vain, about {seconds(ports.slow_connect)}"
+        f"passes over {count(ports.quick)} ports, about {seconds(ports.slow_connect)}"
     )
     if not limit.loses:
         return f"{detour}. No connection is lost, but each costs that much CPU."

@@ -102,7 +102,7 @@ def render(stored: Stored, comparison: Comparison, directory: Path | None = None
 
     Args:
         stored: what was compared, with its samples.
-        comparison: what came of it.
+        comparison: its result.
         directory: where the page will lie, to link to what lies beside it; None for the
             experiment's own.
     """

@@ -79,7 +79,7 @@ def metric_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def told(course: Course) -> Told:
-    """Return the runs of one arm for telling of them, the one that the charts show first."""
+    """Return the runs of one arm to describe it, the one that the charts show first."""
     return Told(course.labels, course.summaries, course.shown)
 
 
@@ -87,7 +87,7 @@ def broken(comparison: Comparison, courses: Sequence[Course]) -> list[dict[str, 
     """Return what broke in each arm: causes with evidence, the first failures, and all outcomes."""
     arms = []
     for arm, course in zip(comparison.arms, courses, strict=True):
-        # Where no trial counts, those that do not are told of: they are all there is.
+        # Where no trial counts, the others are shown: they are all there is.
         runs = told(course) if arm.trials else Told([], [], 0)
         arms.append(
             {
@@ -106,7 +106,7 @@ def broken(comparison: Comparison, courses: Sequence[Course]) -> list[dict[str, 
 
 
 def title(comparison: Comparison) -> str:
-    """Return what was compared, for somebody who did not run it."""
+    """Return what was compared, for a reader who did not run it."""
     before, after = (arm.tuning for arm in comparison.arms)
     return f"{after} against {before}"
 

@@ -67,7 +67,7 @@ def write_reports(
     Args:
         directory: made if missing.
         stored: what was compared.
-        comparison: what came of it.
+        comparison: its result.
         fails: the verdicts that are a failure in `junit.xml`.
 
     Raises:

@@ -92,7 +92,7 @@ def _capacities(sweep: Sweep) -> Table:
     return Table(
         header=(
             "tuning", f"predicted, {_span(sweep)}", "measured", "agrees", "expected to break",
-            "predicted, for good",
+            "predicted, indefinitely",
         ),
         rows=tuple(rows),
         numbers=frozenset({1, 2, 5}),
@@ -185,7 +185,7 @@ def _sweep_verdict(sweep: Sweep) -> dict[str, Any]:
     silent = [one.tuning for one in found if one.agrees is None]
     parts = []
     if wrong:
-        parts.append(f"Measured otherwise than predicted: {', '.join(wrong)}.")
+        parts.append(f"Measurement contradicts the prediction: {', '.join(wrong)}.")
     if right:
         parts.append(f"The prediction lies in the measured bracket for {', '.join(right)}.")
     if bounded:

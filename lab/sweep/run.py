@@ -90,7 +90,7 @@ class Sweeper:
         plan: what to measure.
         testbed: where.
         directory: where its files go; made if missing.
-        watcher: told of the progress.
+        watcher: shows the progress.
 
     Raises:
         TrialError: when the directory holds a sweep already.

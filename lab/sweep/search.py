@@ -1,4 +1,4 @@
-"""The bracketing search for a capacity. Pure: it says which rate to try, and is told what came.
+"""The bracketing search for a capacity. Pure: it says which rate to try next, given the results so far.
 
 The capacity is the highest rate without a loss, so what is searched is the boundary between rates
 whose trials are clean and rates whose trials lose connections. The rules, fixed before any trial:

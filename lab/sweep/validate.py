@@ -96,7 +96,7 @@ class Validator:
     Args:
         cases: what to measure.
         directory: where its files go; made if missing.
-        said: told each result.
+        said: called with each result.
 
     Raises:
         TrialError: when the directory holds a validation already.

@@ -134,7 +134,7 @@ def _buckets(setting: Setting, values: Mapping[str, str], host: Mapping[str, str
 def _port_range(setting: Setting, values: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
     new = integers(setting.value)
     if new is None or len(new) != 2 or not 0 < new[0] <= new[1] <= 65_535:
-        return ["is no range of ports: write the first and the last, 1 to 65535"]
+        return ["is not a range of ports: write the first and the last, 1 to 65535"]
     first, last = new
     count = last - first + 1
     doubts = []

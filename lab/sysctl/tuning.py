@@ -15,7 +15,7 @@ and exclusions (`-key` without a value), which only serve globs. A glob over net
 (`net.ipv4.conf.*.rp_filter`), as distributions ship them, decides no connect: it is read, and left
 out with its reason when the tuning is applied. Any other glob is refused.
 
-One thing is ours: a comment that starts with `#:` keeps the line of somebody's advice that the next
+One thing is ours: a comment that starts with `#:` keeps the line of published advice that the next
 setting stands for, in its own old names. Other readers see a comment.
 """
 
@@ -126,7 +126,7 @@ def canonical_key(written: str) -> str:
             "write one line for each key"
         )
     if path.startswith("proc/sys/"):
-        raise ValueError(f"key {written!r} is relative to /proc/sys; leave that part away")
+        raise ValueError(f"key {written!r} is relative to /proc/sys; omit that part")
     parts = path.split("/")
     if ".." in parts or "." in parts or "" in parts:
         raise ValueError(f"key {written!r} has an empty part or '..'; write it as a.b.c")
@@ -163,7 +163,7 @@ def _value(key: str, written: str) -> tuple[str, str]:
 
 
 def _excluded(text: str) -> str | None:
-    """Return the key that an exclusion takes out of a glob over devices; None when it is none."""
+    """Return the key that an exclusion takes out of a glob over devices; None when it is no exclusion."""
     if not text.startswith("-") or "=" in text:
         return None
     try:
@@ -203,7 +203,7 @@ def parse(text: str, *, name: str, source: str) -> Tuning:
         source: the file's path as the user gave it, or `built-in`.
 
     Raises:
-        TuningError: naming source, line, offender and remedy, for the first line that is not one
+        TuningError: naming source, line, offender and remedy, for the first invalid line
             of sysctl.d's or uses a feature that is refused here; `problems` has them all.
     """
     settings: dict[str, Setting] = {}

@@ -22,7 +22,7 @@ def integers(value: str) -> tuple[int, ...] | None:
         octal = word.lstrip("-").startswith("0") and "x" not in word.lower()
         try:
             numbers.append(int(word, 8 if octal else 0))
-        except ValueError:  # 08 and 09 begin as octal and are none
+        except ValueError:  # 08 and 09 begin as octal and are not
             return None
     return tuple(numbers) if numbers else None
 
@@ -30,7 +30,7 @@ def integers(value: str) -> tuple[int, ...] | None:
 def ports(value: str) -> tuple[tuple[int, int], ...] | None:
     """Return a port list such as `6379,11211-11213` as sorted, merged, inclusive ranges.
 
-    None when it is not one. This is the form the kernel prints (proc_do_large_bitmap).
+    None when it is not a port list. This is the form the kernel prints (proc_do_large_bitmap).
     """
     spans = []
     for part in filter(None, "".join(value.split()).split(",")):

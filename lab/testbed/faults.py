@@ -47,7 +47,7 @@ def parse_fault(text: str) -> Fault:
     """Return the fault that `ACTION server-N at TIME` means.
 
     Raises:
-        ValueError: when it is none; the message names the offending word.
+        ValueError: when it is not a fault; the message names the offending word.
     """
     words = text.split()
     if len(words) != 4 or words[2] != "at":

@@ -196,7 +196,7 @@ def _start_memcached(namespace: int, address: str, plan: SitePlan) -> _Memcached
         tool("memcached"),
         *("-l", address, "-p", str(PORT), "-U", "0", "-b", str(BACKLOG)),
         *("-t", str(plan.memcached_threads), "-c", str(plan.memcached_connections)),
-        # Root insists on being told whom to become. It stays root, so that it keeps its request
+        # As root it demands a user name (-u). It stays root, so that it keeps its request
         # to die with the lab (processes.py); only the other namespace can reach it. As root of a
         # user namespace it could become nobody else anyway.
         *("-u", "root"),

@@ -16,7 +16,7 @@ from lab.testbed.netns import NetnsSite, NetnsTestbed, Prepare
 
 
 class TrackedTestbed(NetnsTestbed):
-    """Network namespaces as ever, with connection tracking on the servers' side.
+    """Network namespaces, with connection tracking on the servers' side.
 
     Args:
         left: entries that the servers' table still takes when the trial begins; the rest of it is

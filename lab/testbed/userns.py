@@ -9,7 +9,7 @@ exit codes, signals and the terminal stay as they are. The kernel allows it to a
 single thread only, so it has to come first.
 
 Distributions and containers forbid user namespaces in ways that all look like EPERM. Which setting
-it was can be read from /proc, and that is what the user is told.
+it was can be read from /proc, and the message says which.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def ensure_privileges() -> bool:
     """Make sure that network namespaces can be made; call it before any thread is started.
 
     Does nothing when they can already. Otherwise this process enters a user namespace of its own,
-    for good, in which it and its children are root; its user on the host stays what it was.
+    permanently, in which it and its children are root; its user on the host stays what it was.
 
     Returns:
         True when a user namespace was entered.

@@ -4,7 +4,7 @@ Design of the experiment. The number of trials is fixed in advance and the arms 
 one then the other beginning (ABBA), so that a machine that grows slower or faster meanwhile does it
 to both (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013). Every trial has its
 own namespaces: no TIME_WAIT socket and no conntrack entry of the last one is left. A trial that the
-generator or the machine spoiled is no observation; it is run again, a bounded number of times, and
+generator or the machine spoiled is not an observation; it is run again, a bounded number of times, and
 stays on record.
 
 `experiment.json` is written anew after every trial, so whatever ends the experiment leaves one that
@@ -99,7 +99,7 @@ class Conductor:
         plan: what to compare.
         testbed: where.
         directory: where its files go; made if missing, must not hold an experiment.
-        watcher: told of the progress.
+        watcher: shows the progress.
 
     Raises:
         ExperimentError: when the directory holds an experiment already.

@@ -56,7 +56,7 @@ def suffix(repetition: int) -> str:
 def counts(summary: Summary, repetition: int) -> bool:
     """Return whether a trial is kept as its arm's: a valid one, or the last that may be tried.
 
-    A trial that the generator or the machine spoiled is no observation and is run again. The bound
+    A trial that the generator or the machine spoiled is not an observation and is run again. The bound
     keeps a machine that spoils all of them from running for ever; who reads the last one still sees
     that it is not valid.
     """

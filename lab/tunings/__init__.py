@@ -2,7 +2,7 @@
 
 The built-in tunings are the `.conf` files beside this one, so that an engineer can read them, copy
 them to /etc/sysctl.d, or start a tuning of their own from one. `recommended` has no file: it is
-computed for the rate and the addresses that it is to serve, on the kernel at hand (lab/plan).
+computed for the rate and the addresses that it is to serve, on the running kernel (lab/plan).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lab.testbed.fresh import fresh_values
 from loadgen.config import LoadOptions
 
 _MOST_BYTES: Final = 1 << 20
-"""A sysctl.d file is a few kilobytes; more is somebody's log or disk image."""
+"""A sysctl.d file is a few kilobytes; more is a log or a disk image."""
 
 RECOMMENDED: Final = "recommended"
 DEMAND: Final = Load(rate=20_000, tracked=True)

@@ -14,7 +14,7 @@ _RESULTS = pytest.StashKey[dict[str, Result]]()
 
 @pytest.fixture(scope="session")
 def results(request: pytest.FixtureRequest) -> Mapping[str, Result]:
-    """What came of each fault that a selected test names as its parameter."""
+    """The result of each fault that a selected test names as its parameter."""
     wanted = {
         item.callspec.params["name"]
         for item in request.session.items

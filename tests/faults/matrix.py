@@ -32,7 +32,7 @@ LEAST = 0.999
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of one fault."""
+    """The result of one fault."""
 
     fault: str
     summary: Summary | None
@@ -83,7 +83,7 @@ def judge(result: Result) -> list[str]:
 
 
 def provoke(fault: Fault) -> Result:
-    """Provoke one fault in namespaces of its own and return what came of it."""
+    """Provoke one fault in namespaces of its own and return the result."""
     try:
         with (
             tempfile.TemporaryDirectory() as directory,
@@ -101,7 +101,7 @@ def _provoke(name: str) -> bytes:
 
 
 def provoke_all(faults: Sequence[Fault], jobs: int = JOBS) -> list[Result]:
-    """Provoke faults, several at a time where they allow it, and return what came of them."""
+    """Provoke faults, several at a time where they allow it, and return the results."""
     context = multiprocessing.get_context("spawn")
     found: dict[str, Result] = {}
     for alone in (False, True):

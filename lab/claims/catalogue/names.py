@@ -86,7 +86,7 @@ ENTRIES = (
     ),
     Claim(
         name="conntrack-sizes-anywhere",
-        says="whoever needs a larger table can set it",
+        says="anyone who needs a larger table can set it",
         quote="Or, to make them permanent, modify /etc/sysctl.conf instead:",
         row=15,
         finding=Conntrack,

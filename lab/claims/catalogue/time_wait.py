@@ -69,7 +69,7 @@ ENTRIES = (
     ),
     Claim(
         name="closer-holds-time-wait",
-        says="whoever takes part in a connection has it in TIME_WAIT",
+        says="both ends of a connection have it in TIME_WAIT",
         quote=_ENTERS,
         row=4,
         finding=Holders,

@@ -5,7 +5,7 @@ takes, whether a network namespace has its own copy, and what raising or lowerin
 Sources: Documentation/networking/ip-sysctl.rst and nf_conntrack-sysctl.rst, the handlers in
 net/ipv4/sysctl_net_ipv4.c and net/netfilter/nf_conntrack_standalone.c; ranges were probed in fresh
 namespaces of 6.18. A version with `~` is inferred from the date of the commit. Ranges explain a
-refusal, they never cause one: the kernel at hand decides what it accepts.
+refusal, they never cause one: the running kernel decides what it accepts.
 
 Why the scope of a key matters here. A sysctl that is not per namespace is either invisible or
 read-only in a namespace other than the first. Linux 5.7 to 5.12.1 had it wrong: nf_conntrack_max

@@ -33,7 +33,7 @@ def endpoint() -> str:
     """Return where the engine is looked for.
 
     Raises:
-        NoEngineError: for a context that there is not. The SDK would go to the local engine then.
+        NoEngineError: for a context that does not exist. The SDK would go to the local engine then.
     """
     if host := os.environ.get("DOCKER_HOST"):
         return host
@@ -69,7 +69,7 @@ def translated(what: str) -> Iterator[None]:
 
 
 def knock(where: str) -> None:
-    """Find out whether somebody listens at a socket file; the SDK's own words are hard to read.
+    """Find out whether a process listens at a socket file; the SDK's own words are hard to read.
 
     Other kinds of address are left to the SDK.
 

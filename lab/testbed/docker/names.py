@@ -39,7 +39,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the owner of a label's value; nobody, for a value that is none."""
+        """Return the owner of a label's value; nobody, for an invalid value."""
         boot, _, rest = text.partition("/")
         pid, _, started = rest.partition("/")
         if not (pid.isdecimal() and started.isdecimal()):
@@ -51,7 +51,7 @@ class Owner:
         return self.boot == boot_id()
 
     def alive(self) -> bool:
-        """Whether it still runs, as far as can be told from here: a lab elsewhere may."""
+        """Whether it still runs, as far as can be seen from here: a lab elsewhere may."""
         return not self.here() or start_of(self.pid) == self.started
 
 

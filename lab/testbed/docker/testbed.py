@@ -112,7 +112,7 @@ class DockerTestbed:
     def _fresh(self, tuned: Tuned | None, where: str = "inside") -> Seen:
         """Return what a container without any setting shows, `inside` it or of the `host`.
 
-        Looked at once for all trials, but for tunings with lines of the host's: whoever changes the
+        Looked at once for all trials, but for tunings with lines of the host's: whatever changes the
         host does it for these tunings only, and what it shows then holds for them alone.
         """
         keys = {*tuned.tuning.values, *tuned.baseline} if tuned else set()

@@ -55,7 +55,7 @@ def order(tuning: Tuning, *, inside: Seen, host: Seen) -> Order:
         if refusal is None:
             found.sysctls[setting.key] = setting.value
         elif here.value is not None and same_value(setting.key, setting.value, here.value):
-            continue  # it holds, whoever owns it
+            continue  # it holds, no matter who owns it
         elif left_out(refusal, lenient=True):
             found.skipped[setting.key] = f"line {setting.line}: {refusal.reason}"
         else:

@@ -127,7 +127,7 @@ class HostSettings:
             self._guardian = _start_guardian(place, self._lock)
 
     def _change(self, setting: Setting) -> Change | None:
-        """Return what writing a line comes to; None where the value is in force already."""
+        """Return what writing a line changes; None where the value is in force already."""
         try:
             before = self._place.get(setting.key)
         except OSError as error:

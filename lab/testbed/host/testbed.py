@@ -15,7 +15,7 @@ from lab.testbed.host.settings import HostSettings
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """A `Site` that tells what the host had before its arm changed it."""
+    """A `Site` that reports what the host had before its arm changed it."""
 
     inner: Site
     before: Mapping[str, str]

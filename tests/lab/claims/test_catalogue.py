@@ -33,7 +33,7 @@ def test_every_experiment_serves_a_claim_and_every_claim_has_one() -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=named)
 def test_what_sources_let_expect_is_decided_and_read(claim: Claim[Any]) -> None:
-    """On findings as Linux 6.18 gives them, each rule decides as the sources let expect."""
+    """On findings as Linux 6.18 gives them, each rule decides as the sources predict."""
     result = judge(claim, OF[claim.finding], experiment="x", seconds=0.5)
     assert result.verdict == claim.paper
     assert not result.surprising

@@ -55,7 +55,7 @@ def test_the_table_has_every_claim_and_the_tally() -> None:
     assert render.tally(made()) in plain
     assert "Linux 6.18.0, x86_64, 2 CPUs, 4.0 GiB, in 63 s" in plain
     assert "reading:" not in plain
-    assert "let expect" not in plain
+    assert "sources of Linux 6.18 predict" not in plain
 
 
 def test_details_hold_the_articles_words_and_the_evidence() -> None:

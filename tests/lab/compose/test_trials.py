@@ -31,9 +31,9 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The shared volume of a container that needs no address and has one server."""
     volume = tmp_path / "runs"
     volume.mkdir()
-    monkeypatch.setattr(addresses, "lie_low", lambda: None)
+    monkeypatch.setattr(addresses, "suspend_privileges", lambda: None)
     monkeypatch.setattr(addresses, "join", lambda _=None: "198.18.0.254")
-    monkeypatch.setattr(addresses, "become_nobody_special", lambda: None)
+    monkeypatch.setattr(addresses, "drop_privileges", lambda: None)
     monkeypatch.setattr(addresses, "resolve", lambda _: ["172.18.0.2"])
     # Here the clients come one after the other: nobody else to wait for.
     monkeypatch.setattr(Turns, "_everybody", lambda *_: None)
@@ -178,7 +178,7 @@ def reports(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     monkeypatch.setattr(trials.copy_out, "__defaults__", (folder,))
     home: list[str] = []
     monkeypatch.setattr(server, "shut_down", home.append)
-    monkeypatch.setattr(trials, "sent_home", home, raising=False)
+    monkeypatch.setattr(trials, "shut_down", home, raising=False)
     return folder
 
 
@@ -210,7 +210,7 @@ def test_the_report_lands_in_the_users_folder_with_the_verdict(
     assert [arm.tuning for arm in stored.experiment.arms] == ["tcp_tw_reuse=2", "tcp_tw_reuse=1"]
     assert any("host" in note for note in stored.experiment.config["notes"])
     assert capsys.readouterr().out.splitlines()[-1] == f"report: reports/{target.name}/index.html"
-    assert trials.__dict__["sent_home"] == ["172.18.0.2", "172.18.0.2"]
+    assert trials.__dict__["shut_down"] == ["172.18.0.2", "172.18.0.2"]
 
 
 def test_the_users_names_for_the_arms_win(
@@ -249,10 +249,10 @@ def test_an_experiment_in_which_nothing_ran_says_so_and_ends(
     assert trials.report() == 3
     said = capsys.readouterr().out
     assert "problem: trial 01-before: no route to the servers" in said
-    assert trials.__dict__["sent_home"]
+    assert trials.__dict__["shut_down"]
 
 
-def test_a_folder_that_is_not_there_is_an_oserror_and_the_servers_go_home(
+def test_a_folder_that_is_not_there_is_an_oserror_and_the_servers_are_shut_down(
     volume: Path, reports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = planned(volume, TRIALS="1")
@@ -260,4 +260,4 @@ def test_a_folder_that_is_not_there_is_an_oserror_and_the_servers_go_home(
     reports.rmdir()
     with pytest.raises(FileNotFoundError):
         trials.report()
-    assert trials.__dict__["sent_home"]
+    assert trials.__dict__["shut_down"]

@@ -88,7 +88,7 @@ def test_a_measured_capacity_in_words(
     ("record", "words", "sentence"),
     [
         (sweep(capacity()), "As predicted", "lies in the measured bracket for mine"),
-        (sweep(capacity(predicted=2_000.0)), "The prediction is off", "otherwise than predicted: mine"),
+        (sweep(capacity(predicted=2_000.0)), "The prediction is off", "contradicts the prediction: mine"),
         (sweep(capacity(**OPEN)), "As predicted", "this machine or the generator was the limit first"),
         (sweep(capacity(low=None)), "Nothing was measured", "Nothing can be said about mine"),
         (sweep(capacity(), finished=False), "As predicted", "The sweep was interrupted."),

@@ -50,7 +50,7 @@ def doubts(text: str, **host: str) -> list[str]:
         ("net.ipv4.ip_local_port_range = 40000 40999", "fewer than this host's 28232"),
         ("net.ipv4.ip_local_port_range = 32768 61000", "odd number"),
         ("net.ipv4.ip_local_port_range = 1000 65535", "below ip_unprivileged_port_start (1024)"),
-        ("net.ipv4.ip_local_port_range = 5000", "is no range"),
+        ("net.ipv4.ip_local_port_range = 5000", "is not a range"),
         ("net.ipv4.ip_local_port_range = 10000 64999", "11211 (memcached)"),
         ("-net.netfilter.nf_conntrack_buckets = 1024", "lowers"),
     ],

@@ -66,7 +66,7 @@ def test_lines_that_set_nothing(line: str) -> None:
         ("net.//.vm = 1", "'..'", "write it as a.b.c"),
         ("net..ipv4 = 1", "empty part", "write it as a.b.c"),
         ("net.ipv4. = 1", "empty part", "write it as a.b.c"),
-        ("/proc/sys/net/ipv4/tcp_tw_reuse = 1", "relative to /proc/sys", "leave that part away"),
+        ("/proc/sys/net/ipv4/tcp_tw_reuse = 1", "relative to /proc/sys", "omit that part"),
         ("sysctl -w net.ipv4.tcp_tw_reuse=1", "shell command", "keep only key = value"),
         ("net.ipv4 tcp = 1", "blank", "write key = value"),
         ("net.ipv4.tcp_tw_reuse\u00a0= 1", "U+00A0", "type the key anew"),

@@ -61,7 +61,7 @@ CASES: list[tuple[list[str], str]] = [
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Done, Path]]:
-    """What each command line came to, and where it ran: all at once, a process for each CPU."""
+    """The result of each command line, and where it ran: all at once, a process for each CPU."""
 
     def run(arguments: list[str]) -> tuple[Done, Path]:
         where = tmp_path_factory.mktemp("usage")

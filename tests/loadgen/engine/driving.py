@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 @dataclass
 class Driven:
-    """What a driven engine came to."""
+    """The result of a driven engine."""
 
     totals: Totals
     histograms: dict[str, dict[int, int]]

@@ -1,4 +1,4 @@
-"""What a run came to, in a few words."""
+"""The result of a run in a few words."""
 
 from pathlib import Path
 

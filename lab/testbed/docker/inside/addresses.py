@@ -10,7 +10,7 @@ network is a bridge of its own. Load goes between these addresses only.
     the lab's      198.18.20.3   198.19.16.3  198.18.1.3  198.18.7.3   (as it is)
 
 Adding an address takes CAP_NET_ADMIN, in the container's own namespace. A container does it as
-early as it can, then becomes an ordinary user for good and has no capability left. One that has to
+early as it can, then becomes an ordinary user irrevocably and has no capability left. One that has to
 wait for its turn waits as that user, with the way back open (capabilities(7): they leave the
 effective set with user 0 and come back with it, as long as the saved user is 0).
 """
@@ -69,7 +69,7 @@ def own_address() -> str:
 def join(last: int | None = None) -> str:
     """Give this container its benchmark address, if it has none, and return it.
 
-    Leaves this process as user 0 when it was started so; `become_nobody_special` ends that.
+    Leaves this process as user 0 when it was started so; `drop_privileges` ends that.
 
     Args:
         last: take this last byte in place of the one that follows from Docker's address.
@@ -106,21 +106,21 @@ def add(address: str, number: int, *, netmask: str = "255.255.255.255") -> None:
 
 
 def become(uid: int, gid: int) -> None:
-    """Become another user for good. Leaving user 0 behind gives up every capability."""
+    """Become another user irrevocably. Leaving user 0 behind gives up every capability."""
     if os.geteuid() == 0 and uid != 0:
         os.setgroups([])
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
 
 
-def become_nobody_special() -> None:
-    """Become the image's own user for good, when started as root."""
+def drop_privileges() -> None:
+    """Become the image's own user irrevocably, when started as root."""
     if os.geteuid() == 0:
         entry = pwd.getpwnam(USER)
         become(entry.pw_uid, entry.pw_gid)
 
 
-def lie_low() -> None:
+def suspend_privileges() -> None:
     """Be the image's own user, without a capability in effect, until `join`."""
     if os.geteuid() == 0:
         entry = pwd.getpwnam(USER)

@@ -29,7 +29,7 @@ def role(_: str, arguments: Sequence[str]) -> int:
     order = msgspec.json.decode(arguments[0], type=Load)
     for number, address in enumerate(order.sources, start=1):
         addresses.add(address, number)
-    addresses.become_nobody_special()
+    addresses.drop_privileges()
     look.keep(ROLE_CLIENT, order.keys)
     arguments = command(order)
     os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted

@@ -40,7 +40,7 @@ def command(*, threads: int, connections: int, memory: int, options: Sequence[st
         "memcached",
         *("-l", ",".join(f"0.0.0.0:{port}" for port in PORTS), "-U", "0", "-b", str(BACKLOG)),
         *("-t", str(threads), "-c", str(min(connections, most) or most), "-m", str(memory)),
-        "-A",  # ends on the text command `shutdown`: how the report sends the servers home
+        "-A",  # ends on the text command `shutdown`: how the report shuts the servers down
         *options,
     ]
 

@@ -130,16 +130,16 @@ def state():
     return [os.geteuid(), int(status["CapEff"], 16) != 0]
 
 told = [state()]
-addresses.lie_low()
+addresses.suspend_privileges()
 told.append(state())
 try:
     addresses.join()
 except OSError:
     pass  # there is no eth0 here; it is user 0 again all the same
 told.append(state())
-addresses.become_nobody_special()
+addresses.drop_privileges()
 told.append(state())
-addresses.become_nobody_special()
+addresses.drop_privileges()
 try:
     os.seteuid(0)
 except PermissionError:

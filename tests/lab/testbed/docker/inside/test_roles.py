@@ -198,7 +198,7 @@ def memcached(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[byte
 
 
 @pytest.mark.kernel
-def test_a_server_is_sent_home_with_a_word(memcached: subprocess.Popen[bytes]) -> None:
+def test_a_server_is_shut_down_with_a_word(memcached: subprocess.Popen[bytes]) -> None:
     server.shut_down("127.0.0.1")
     assert memcached.wait(60) == 0
     server.shut_down("127.0.0.1")  # who has gone already is fine
