@@ -17,6 +17,7 @@ from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, TuningError
 from lab.sysctl.values import same_value
+from loadgen.sample import ROLE_CLIENT
 from loadgen.sampling.namespace import new_namespace
 
 _CONNTRACK = "net.netfilter.nf_conntrack_"
@@ -79,7 +80,7 @@ def _rehearse(tuning: Tuning, arm: str) -> tuple[dict[str, str], Applied]:
     namespace = new_namespace()
     try:
         before = read_sysctls(namespace, tuning.values)
-        return before, apply(tuning, namespace, arm=arm, role="client", lenient=True)
+        return before, apply(tuning, namespace, arm=arm, role=ROLE_CLIENT, lenient=True)
     finally:
         os.close(namespace)
 

@@ -43,6 +43,7 @@ from lab.analysis.verdict import judge
 from lab.capacity import CapacityError, Situation, forecast
 from lab.sysctl.values import integers
 from loadgen.report.rows import ranked_causes
+from loadgen.sample import ROLE_SERVER
 from loadgen.summary import Summary
 
 _GOOD = frozenset({"does_the_work", "needed", "enough", "helps"})
@@ -103,7 +104,7 @@ def _outcome(
     entries = [
         int(found.max)
         for summary in summaries
-        if (found := summary.kernel.get("server", {}).get(_ENTRIES)) is not None
+        if (found := summary.kernel.get(ROLE_SERVER, {}).get(_ENTRIES)) is not None
     ]
     causes = ranked_causes(summaries)
     return ArmOutcome(
@@ -289,7 +290,9 @@ def weigh(
         for arm, found in trials.items()
     }
     found = _contrast_all(lines, trials, alpha)
-    limits = next((t.sysctls["server"] for t in experiment.trials if "server" in t.sysctls), {})
+    limits = next(
+        (t.sysctls[ROLE_SERVER] for t in experiment.trials if ROLE_SERVER in t.sysctls), {}
+    )
     weights = []
     for line in lines.lines:
         if not line.asked:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from lab.analysis.records import Gate
+from lab.analysis.records import AFTER, Gate
 from lab.analysis.stats import ALPHA, mann_whitney
 from lab.analysis.text import percent, probability
 from loadgen.summary import Summary
@@ -63,7 +63,7 @@ class RelativeGate:
         return self._gate(f"{shown} (p = {probability(p)}{note})", passed=holds or p > alpha)
 
     def _gate(self, value: str, *, passed: bool) -> Gate:
-        return Gate(expression=self.expression, arm="after", value=value, passed=passed)
+        return Gate(expression=self.expression, arm=AFTER, value=value, passed=passed)
 
 
 def is_relative(expression: str) -> bool:

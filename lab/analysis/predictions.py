@@ -26,6 +26,7 @@ from lab.capacity import (
     forecast,
     time_wait_sockets,
 )
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Summary
 
 _UNTIL: Final[dict[LimitName, str]] = {
@@ -52,8 +53,8 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
     steady = config.schedule in {"constant", "poisson"} and not config.closed_loop
     if not steady or config.rate is None or config.warmup or config.requests_per_connection != 1:
         return None
-    client = sysctls.get("client", {})
-    entries = summary.kernel.get("server", {}).get(_ENTRIES)
+    client = sysctls.get(ROLE_CLIENT, {})
+    entries = summary.kernel.get(ROLE_SERVER, {}).get(_ENTRIES)
     # A table that nothing uses stays at the handful of entries that the set-up left.
     tracked = entries is not None and entries.delta > 0
     load = Load(
@@ -73,7 +74,8 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
         tracked_before=int(entries.first) if tracked and entries is not None else 0,
     )
     kernel = Kernel.of(summary.environment.kernel or "")
-    return Situation(load=load, settings=Settings.of(client, sysctls.get("server")), kernel=kernel)
+    settings = Settings.of(client, sysctls.get(ROLE_SERVER))
+    return Situation(load=load, settings=settings, kernel=kernel)
 
 
 def _median(values: Sequence[float | None]) -> float | None:

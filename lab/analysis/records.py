@@ -14,6 +14,9 @@ from loadgen.summary import Number, Record, Summary
 
 EXPERIMENT_SCHEMA: Final = "churnlab.experiment/1"
 COMPARISON_SCHEMA: Final = "churnlab.comparison/1"
+BEFORE: Final = "before"
+AFTER: Final = "after"
+"""The arms of a comparison, by name."""
 
 VerdictName = Literal[
     "prevents",

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from lab.analysis.records import Arm, Experiment, Trial
+from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
 from loadgen.errors import ChurnlabError
 from loadgen.latency import IntervalHistogram
 from loadgen.run import rundir
@@ -105,7 +105,7 @@ def _guess_experiment(directory: Path) -> Experiment:
     trials: list[Trial] = []
     folders = directory / "trials"
     for path in sorted(folders.iterdir()) if folders.is_dir() else []:
-        arm = next((name for name in ("before", "after") if name in path.name), None)
+        arm = next((name for name in (BEFORE, AFTER) if name in path.name), None)
         if arm is None or not path.is_dir():
             continue
         arms[arm] = None
@@ -189,7 +189,7 @@ def load_run(directory: Path) -> Stored:
         raise StoreError(f"{directory} holds an experiment, not a single run")
     missing: list[str] = []
     run = rundir.read_run(directory) or {}
-    bare = _bare_trial("before", 1, ".")
+    bare = _bare_trial(BEFORE, 1, ".")
     trial = msgspec.structs.replace(
         bare,
         sysctls=_settings(run),
@@ -205,7 +205,7 @@ def load_run(directory: Path) -> Stored:
         config=msgspec.to_builtins(summary.config) if summary else {},
         environment=msgspec.to_builtins(summary.environment) if summary else {},
         arms=[
-            Arm(name="before", tuning=directory.name, source=".", text="", settings={}),
+            Arm(name=BEFORE, tuning=directory.name, source=".", text="", settings={}),
         ],
         trials=[stored.trial],
     )

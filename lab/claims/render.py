@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Final
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,7 @@ from rich.text import Text
 from lab.analysis import text
 from lab.claims.records import Claims, Result, Verdict
 from lab.report.markdown import escape
+from lab.report.plain import plain
 from loadgen.summary import encode
 
 WORDS: Final[dict[Verdict, str]] = {
@@ -111,10 +112,7 @@ def renderable(claims: Claims, *, details: bool = False) -> RenderableType:
 
 def terminal(claims: Claims, *, details: bool = False, width: int = 100) -> str:
     """Return the results as plain text of `width` columns, for a pipe."""
-    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
-    with console.capture() as capture:
-        console.print(renderable(claims, details=details))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return plain(renderable(claims, details=details), width)
 
 
 # --- Markdown -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 from lab import report
 from lab.analysis.exit import exit_code
 from lab.analysis.gates import is_relative, parse_gate
+from lab.analysis.records import AFTER, BEFORE
 from lab.cli.doubts import doubts
 from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
@@ -19,7 +20,7 @@ from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import AFTER, BEFORE, Plan, run
+from lab.trials.experiment import Plan, run
 from lab.tunings import demand_of, load
 from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold

@@ -57,9 +57,9 @@ def env(before: str, after: str, output: str) -> None:
     """
     from pathlib import Path
 
+    from lab.analysis.records import AFTER, BEFORE
     from lab.cli.edge import edge
     from lab.compose.variables import render as render_env
-    from lab.trials.experiment import AFTER, BEFORE
     from lab.tunings import load
 
     with edge():

@@ -7,7 +7,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from lab.analysis.records import AFTER, BEFORE
 from lab.sysctl.tuning import Setting, to_text
+from lab.sysctl.values import spaced
 from loadgen.config import CLOSE_MODES, CloseMode, LoadOptions, parse_mix
 from loadgen.units import parse_duration
 
@@ -84,7 +86,7 @@ def read(environment: Mapping[str, str], *, name: str) -> Settings:
         memcached_connections=get("MEMCACHED_CONNECTIONS", lambda text: _count(text, 0, 2**31 - 1)),
         memcached_memory=get("MEMCACHED_MEMORY", lambda text: _count(text, 1, 1 << 20)),
         memcached_options=get("MEMCACHED_OPTIONS", str.split),
-        names={arm: environment.get(f"{arm.upper()}_NAME", "") for arm in ("before", "after")},
+        names={arm: environment.get(f"{arm.upper()}_NAME", "") for arm in (BEFORE, AFTER)},
     )
 
 
@@ -131,7 +133,7 @@ def asked(environment: Mapping[str, str]) -> dict[str, str]:
     empty value asks for nothing.
     """
     return {
-        key: " ".join(value.split())
+        key: spaced(value)
         for key, value in environment.items()
         if key.startswith("net.") and value.strip()
     }

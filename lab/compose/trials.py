@@ -34,6 +34,7 @@ from lab.trials.trial import MAX_REPETITIONS, counts, suffix, summary_of
 from loadgen.files import write_whole
 from loadgen.run import environment
 from loadgen.run.resolve import default_workers, usable_cpus
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Summary, encode
 
 REPORTS: Final = Path("/reports")
@@ -152,7 +153,7 @@ class Client:
                     repetition=repetition,
                     used=used,
                     directory=folder,
-                    sysctls={"client": read_back(self.asked), **self._server_sysctls()},
+                    sysctls={ROLE_CLIENT: read_back(self.asked), **self._server_sysctls()},
                     skipped={},
                     started_at=started_at,
                 )
@@ -193,7 +194,7 @@ class Client:
             for path in self.directory.glob(f"watched/server-{self.arm}-*.sysctls")
         ]
         common = dict(set.intersection(*(set(one.items()) for one in read))) if read else {}
-        return {"server": dict(sorted(common.items()))} if common else {}
+        return {ROLE_SERVER: dict(sorted(common.items()))} if common else {}
 
     def _record(self, trial: Trial) -> None:
         """Add the trial to `experiment.json`. Only one client at a time has its turn."""

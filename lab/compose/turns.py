@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.trials.experiment import AFTER, BEFORE, order
+from lab.analysis.records import AFTER, BEFORE
+from lab.trials.experiment import order
 from loadgen.errors import ChurnlabError
 
 ARMS: Final = (BEFORE, AFTER)

@@ -41,6 +41,7 @@ from lab.plan.notes import notes_on
 from lab.plan.records import Line, Plan, Side
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import DAEMONS
+from lab.sysctl.values import spaced
 
 HEADROOM: Final = 1.15
 """How much more than the asked rate a tuning is made for: arrivals come in bunches, and a port that
@@ -127,7 +128,7 @@ class _Planner:
     ) -> None:
         """Take one line in, unless the value is in force already."""
         was = self.known.get(key)
-        if was is not None and " ".join(was.split()) == value:
+        if was is not None and spaced(was) == value:
             return
         self.lines.append(
             Line(

@@ -12,11 +12,12 @@ import msgspec
 from lab.analysis import store
 from lab.analysis.differences import Circumstances, differences
 from lab.analysis.gates import RelativeGate
-from lab.analysis.records import Arm, Comparison, Experiment
+from lab.analysis.records import AFTER, BEFORE, Arm, Comparison, Experiment
 from lab.analysis.store import Stored, StoredTrial, StoreError
 from lab.analysis.text import moment
 from lab.analysis.verdict import REGRESSION
 from lab.report.writing import compare_stored, write_reports
+from lab.sysctl.values import spaced
 
 
 class _Side(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ def _side(specification: str) -> _Side:
     directory = Path(match["directory"] if match else specification)
     stored = store.load_any(directory)
     arms = {arm.name: arm for arm in stored.experiment.arms}
-    wanted = match["arm"] if match else ("after" if "after" in arms else "before")
+    wanted = match["arm"] if match else (AFTER if AFTER in arms else BEFORE)
     if wanted not in arms:
         raise StoreError(f"{directory} has no arm {wanted!r}; it has {', '.join(arms) or 'none'}")
     trials = [trial for trial in stored.trials if trial.trial.arm == wanted]
@@ -73,7 +74,7 @@ def _circumstances(side: _Side, other: _Side) -> Circumstances:
         else msgspec.to_builtins(summary.environment),
         lab=None if single else experiment.config,
         sysctls={
-            f"{role} {key}": " ".join(value.split())
+            f"{role} {key}": spaced(value)
             for role, settings in used.items()
             for key, value in settings.items()
             if key not in tuned
@@ -89,7 +90,7 @@ def _merged(first: _Side, second: _Side, out: Path | None) -> Stored:
     base = out or Path()
     sides = [
         _renamed(side, role, base)
-        for side, role in zip((first, second), ("before", "after"), strict=True)
+        for side, role in zip((first, second), (BEFORE, AFTER), strict=True)
     ]
     left, right = first.stored.experiment, second.stored.experiment
     experiment = Experiment(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from lab.analysis.records import AFTER, BEFORE
 from lab.analysis.store import Stored, StoredTrial
 from loadgen.latency import IntervalHistogram
 from loadgen.messages import LATENCIES
@@ -17,7 +18,7 @@ from loadgen.run import rundir
 def render(stored: Stored) -> dict[str, str]:
     """Return the logs by file name; an arm without latencies has none."""
     files = {}
-    for arm in ("before", "after"):
+    for arm in (BEFORE, AFTER):
         lines = [
             rundir.interval_line(interval)
             for trial in stored.counted(arm)

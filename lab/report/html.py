@@ -13,7 +13,7 @@ import msgspec
 from jinja2 import Environment
 
 from lab.analysis import text
-from lab.analysis.records import Comparison
+from lab.analysis.records import AFTER, BEFORE, Comparison
 from lab.analysis.store import Stored, StoredTrial, unread_metrics
 from lab.report import settings, view
 from loadgen.report import rows
@@ -26,7 +26,7 @@ from loadgen.report.page.series import tracks
 __all__ = ["INKS", "asset", "courses", "environment", "render"]
 
 _ASSETS: Final = Path(__file__).parent / "assets"
-INKS: Final[dict[str, Ink]] = {"before": "first", "after": "second"}
+INKS: Final[dict[str, Ink]] = {BEFORE: "first", AFTER: "second"}
 """The colour of each arm."""
 _TILES: Final = ("lost_share", "achieved_rate", "connect_p99", "connect_call_seconds")
 _PEERS: Final = ("comparison.json", "summary.md", "junit.xml", "experiment.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lab.analysis.records import Comparison, Experiment
+from lab.analysis.records import AFTER, BEFORE, Comparison, Experiment
 from lab.report.view import LABELS, facts, metric_rows, prediction_rows, reasons, title
 
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")
@@ -38,7 +38,7 @@ def _metrics(comparison: Comparison) -> list[str]:
             f"{row[arm]['median']} ({row[arm]['interval']})"
             if row[arm]["interval"]
             else row[arm]["median"]
-            for arm in ("before", "after")
+            for arm in (BEFORE, AFTER)
         ]
         change = f"{row['change']} {row['judgement']}".strip().replace("~", r"\~")
         p = row["p"].replace("<", "&lt;")

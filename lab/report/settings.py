@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lab.analysis.records import Arm, Experiment
+from lab.sysctl.values import spaced
 
 _UNREADABLE: Final = "not read"
-
-
-def _same(value: str) -> str:
-    return " ".join(value.split())
 
 
 def _read_back(experiment: Experiment, arm: str) -> dict[tuple[str, str], set[str]]:
@@ -19,14 +16,14 @@ def _read_back(experiment: Experiment, arm: str) -> dict[tuple[str, str], set[st
         if trial.arm == arm:
             for role, settings in trial.sysctls.items():
                 for key, value in settings.items():
-                    found.setdefault((role, key), set()).add(_same(value))
+                    found.setdefault((role, key), set()).add(spaced(value))
     return found
 
 
 def _sysctl_cell(arm: Arm, key: str, values: set[str]) -> dict[str, Any]:
     shown = " | ".join(sorted(values)) if values else _UNREADABLE
     asked = arm.settings.get(key)
-    wanted = None if asked is None else _same(asked)
+    wanted = None if asked is None else spaced(asked)
     return {
         "value": shown,
         "asked": wanted,
@@ -45,7 +42,7 @@ def sysctl_rows(experiment: Experiment) -> list[dict[str, Any]]:
     arms = experiment.arms[:2]
     by_arm = [_read_back(experiment, arm.name) for arm in arms]
     fresh = {
-        (role, key): _same(value)
+        (role, key): spaced(value)
         for role, settings in experiment.baseline.items()
         for key, value in settings.items()
     }

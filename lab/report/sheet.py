@@ -12,13 +12,14 @@ from typing import Final
 
 from markupsafe import Markup
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from lab.report.html import environment
 from lab.report.markdown import escape
+from lab.report.plain import plain
 from lab.report.terminal import STYLES
 from lab.report.view import Tone
 from loadgen.report.page.frame import style
@@ -140,10 +141,7 @@ def renderable(sheet: Sheet) -> RenderableType:
 
 def text(sheet: Sheet, width: int = 100) -> str:
     """Return the sheet as plain text of `width` columns, for a pipe."""
-    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
-    with console.capture() as capture:
-        console.print(renderable(sheet))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return plain(renderable(sheet), width)
 
 
 # --- Markdown -----------------------------------------------------------------------------------

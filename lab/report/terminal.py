@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.records import Comparison
+from lab.report.plain import plain
 from lab.report.view import LABELS, metric_rows, prediction_rows, reasons
 
 STYLES: Final = {
@@ -100,10 +101,7 @@ def renderable(comparison: Comparison) -> RenderableType:
 
 def render(comparison: Comparison, width: int = 100) -> str:
     """Return the comparison as plain text of `width` columns, for a pipe."""
-    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
-    with console.capture() as capture:
-        console.print(renderable(comparison))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return plain(renderable(comparison), width)
 
 
 def show(comparison: Comparison) -> None:

@@ -11,7 +11,15 @@ import msgspec
 from lab.analysis import text
 from lab.analysis.compare import METRICS, TITLES
 from lab.analysis.predictions import error
-from lab.analysis.records import Comparison, Experiment, FaultDone, MetricComparison, VerdictName
+from lab.analysis.records import (
+    AFTER,
+    BEFORE,
+    Comparison,
+    Experiment,
+    FaultDone,
+    MetricComparison,
+    VerdictName,
+)
 from lab.analysis.stats import reachable
 from lab.analysis.store import Stored
 from loadgen.report import rows
@@ -36,7 +44,7 @@ LABELS: Final[dict[VerdictName, tuple[Tone, str, str]]] = {
 
 
 def _estimate(metric: MetricComparison, arm: str) -> dict[str, str]:
-    estimate = metric.before if arm == "before" else metric.after
+    estimate = metric.before if arm == BEFORE else metric.after
     definition = next(known for known in METRICS if known.name == metric.name)
     if estimate is None:
         return {"median": "never" if definition.never else text.NOTHING, "interval": ""}
@@ -65,8 +73,8 @@ def metric_rows(comparison: Comparison) -> list[dict[str, Any]]:
         {
             "name": metric.name,
             "title": TITLES[metric.name],
-            "before": _estimate(metric, "before"),
-            "after": _estimate(metric, "after"),
+            "before": _estimate(metric, BEFORE),
+            "after": _estimate(metric, AFTER),
             "change": text.change(metric).replace(text.NOTHING, "")
             if judgement(metric)
             else text.change(metric),

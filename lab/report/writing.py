@@ -12,7 +12,7 @@ from lab.analysis import store
 from lab.analysis.differences import Difference
 from lab.analysis.gates import RelativeGate, parse_gate
 from lab.analysis.predictions import predictions as predict
-from lab.analysis.records import Comparison, Prediction, VerdictName
+from lab.analysis.records import AFTER, BEFORE, Comparison, Prediction, VerdictName
 from lab.analysis.store import Stored
 from lab.analysis.verdict import FAILS
 from lab.report import hlog, html, index, json_, junit, markdown, settings, view
@@ -39,7 +39,7 @@ def compare_stored(
     """
     summaries = stored.summaries()
     before, after = (
-        comparing.sort_trials(stored.experiment, summaries, arm) for arm in ("before", "after")
+        comparing.sort_trials(stored.experiment, summaries, arm) for arm in (BEFORE, AFTER)
     )
     return comparing.compare(
         stored.experiment.name,
@@ -126,7 +126,7 @@ def samples(directory: Path) -> list[Group]:
         StoreError: when there is no experiment in the directory.
     """
     stored = store.load(directory)
-    counted = {one.path for arm in ("before", "after") for one in stored.counted(arm)}
+    counted = {one.path for arm in (BEFORE, AFTER) for one in stored.counted(arm)}
     return [
         (
             {

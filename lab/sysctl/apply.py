@@ -32,7 +32,7 @@ from lab.sysctl.judge import MISSING, File, judge, left_out
 from lab.sysctl.names import to_key, to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
-from lab.sysctl.values import same_value
+from lab.sysctl.values import same_value, spaced
 from loadgen.sampling.namespace import own_namespace, run_inside
 
 _ROOT: Final = Path("/proc/sys")
@@ -225,7 +225,7 @@ def _look(path: Path) -> File:
 
 def _read(path: Path) -> str | None:
     try:
-        return " ".join(path.read_text().split())
+        return spaced(path.read_text())
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -28,7 +28,7 @@ from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, obsolete, to_key
-from lab.sysctl.values import integers
+from lab.sysctl.values import integers, spaced
 from loadgen.errors import ChurnlabError
 
 _GLOB: Final = frozenset("*?[")
@@ -150,7 +150,7 @@ def _value(key: str, written: str) -> tuple[str, str]:
             raise ValueError(
                 f"character U+{ord(character):04X} in the value of {key}; type the line anew"
             )
-    value = " ".join(written.split())
+    value = spaced(written)
     bare = _INLINE_COMMENT.sub("", value)
     entry = CATALOGUE.get(key)
     numeric = entry is None or entry.kind in {"integer", "integers"}

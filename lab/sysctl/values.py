@@ -10,6 +10,14 @@ from lab.sysctl.catalogue import CATALOGUE
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 
 
+def spaced(value: str) -> str:
+    r"""Return a value with its words parted by single blanks, the form in which values are kept.
+
+    The kernel prints tabs and a line feed (`5000\t65000\n`); a file may have any blanks.
+    """
+    return " ".join(value.split())
+
+
 def integers(value: str) -> tuple[int, ...] | None:
     """Return the whole numbers of a value, or None when it holds anything else.
 
@@ -49,7 +57,7 @@ def ports(value: str) -> tuple[tuple[int, int], ...] | None:
 
 def same_value(key: str, asked: str, got: str) -> bool:
     """Return whether `got`, read back from the kernel, is what `asked` means for `key`."""
-    if " ".join(asked.split()) == " ".join(got.split()):
+    if spaced(asked) == spaced(got):
         return True
     entry = CATALOGUE.get(key)
     if entry is not None and entry.kind == "ports":

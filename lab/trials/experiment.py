@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from lab.analysis.records import Arm, Experiment, Trial
@@ -33,8 +34,6 @@ from loadgen.files import write_whole
 from loadgen.run import environment
 from loadgen.summary import Summary, encode
 
-BEFORE = "before"
-AFTER = "after"
 _CALIBRATION_SECONDS = 1.0
 _CALIBRATION_SHARE = 0.5
 """Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""

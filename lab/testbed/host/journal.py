@@ -25,7 +25,7 @@ from typing import Final
 import msgspec
 
 from lab.sysctl.names import to_path
-from lab.sysctl.values import same_value
+from lab.sysctl.values import same_value, spaced
 from loadgen.errors import ChurnlabError
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -103,7 +103,7 @@ class Place:
         Raises:
             OSError: when there is no such setting.
         """
-        return " ".join((self.root / to_path(key)).read_text().split())
+        return spaced((self.root / to_path(key)).read_text())
 
     def set(self, key: str, value: str) -> None:
         """Write a setting's value.

@@ -97,7 +97,7 @@ class HostSettings:
             try:
                 journal.put_back(self._place, changes)
             except JournalError as error:
-                raise TestbedError(str(error)) from None
+                raise TestbedError(error.problem, error.remedy) from None
             self._tell([])
 
     def _tell(self, changes: Sequence[Change]) -> None:

@@ -103,8 +103,8 @@ def test_a_kernel_without_the_reuse_delay_has_nothing_to_be_assumed() -> None:
     [
         ("net.ipv4.ip_local_port_range", "60999 32768", "60999 32768"),
         ("net.ipv4.ip_local_port_range", "32768", "two ports"),
-        ("net.ipv4.ip_local_port_range", "many", "no whole number"),
-        ("net.ipv4.ip_local_reserved_ports", "a-b", "no list of ports"),
+        ("net.ipv4.ip_local_port_range", "many", "not a whole number"),
+        ("net.ipv4.ip_local_reserved_ports", "a-b", "not a list of ports"),
         ("net.ipv4.tcp_tw_reuse", "3", "tcp_tw_reuse = 3"),
         ("net.ipv4.tcp_tw_reuse_delay", "-5", "tcp_tw_reuse_delay"),
     ],

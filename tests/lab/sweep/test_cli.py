@@ -36,7 +36,7 @@ def test_the_list_names_every_situation_and_measures_nothing(tmp_path: Path) -> 
         (["--validate", "--tuning", "article"], "omit --tuning"),
         (["--tuning", "articel"], "did you mean article?"),
         (["--precision", "0"], "a precision is between 0.5% and 50%"),
-        (["--precision", "x"], "'x' is no share"),
+        (["--precision", "x"], "'x' is not a share"),
         (["--confirm", "0"], "0 is not in the range"),
     ],
 )

@@ -11,6 +11,7 @@ import msgspec
 from lab.sysctl.apply import namespace_keys
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import to_path
+from lab.sysctl.values import spaced
 from lab.testbed.docker.orders import Seen, in_force
 from lab.testbed.host.journal import boot_id
 
@@ -26,7 +27,7 @@ def read_back(keys: Iterable[str], *, catalogued: bool = True) -> dict[str, str]
             text = (_ROOT / to_path(key)).read_text()
         except (OSError, UnicodeDecodeError):
             continue
-        values[key] = " ".join(text.split())
+        values[key] = spaced(text)
     return values
 
 
