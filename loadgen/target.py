@@ -2,8 +2,9 @@
 
 Thousands of connections a second are an attack when they reach the wrong host. Without a word from
 the user, load goes only to loopback (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3), to the range set aside
-for benchmarks (198.18.0.0/15, RFC 2544) and to addresses of the namespaces that the run itself
-names. Everything else needs `--allow-target`.
+for benchmarks (198.18.0.0/15, RFC 2544), to addresses of this host's own, and to those of the
+namespaces that the run names, where the route leads into them (`loadgen.run.route`). Everything else
+needs `--allow-target`.
 """
 
 from __future__ import annotations

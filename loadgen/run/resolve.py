@@ -8,8 +8,8 @@ import socket
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 
+from loadgen.run.route import leads_into
 from loadgen.sample import KERNEL_ROLES, ROLE_SERVER, is_kernel_role
-from loadgen.sampling.namespace import open_namespace, run_inside
 from loadgen.target import Network, Target, allowed, refusal
 
 RESERVED_DESCRIPTORS = 64
@@ -34,7 +34,7 @@ def addresses_of(
         except UnicodeError as error:  # an empty label, or one of more than 63 bytes
             raise ValueError(f"target {target} does not resolve: {error}") from None
         address = str(infos[0][4][0])
-        if not (allowed(address, allow) or _belongs_to(address, namespaces)):
+        if not (allowed(address, allow) or _is_ours(address, namespaces)):
             raise ValueError(refusal(target, address))
         found.append((address, target.port))
     if len({":" in address for address, _ in found}) > 1:
@@ -66,15 +66,9 @@ def _can_bind(address: str) -> bool:
     return False
 
 
-def _belongs_to(address: str, namespaces: Collection[str]) -> bool:
-    """Return whether the address is this namespace's own or one of the named namespaces'."""
-    if _is_local(address):
-        return True
-    for name in namespaces:
-        with open_namespace(name) as descriptor:
-            if run_inside(descriptor, lambda: _is_local(address)):
-                return True
-    return False
+def _is_ours(address: str, namespaces: Collection[str]) -> bool:
+    """Return whether the address is this namespace's own, or the way to it stays in the named ones."""
+    return _is_local(address) or (bool(namespaces) and leads_into(address, namespaces))
 
 
 def check_sources(sources: Iterable[str], targets: Collection[tuple[str, int]] = ()) -> None:

@@ -72,16 +72,6 @@ def test_an_address_of_the_namespace_s_own_is_safe_and_no_other_is(floating: int
         run_inside(floating, lambda: _addresses("203.0.113.6"))
 
 
-@pytest.mark.kernel
-def test_an_address_of_a_sampled_namespace_is_safe(floating: int) -> None:
-    """`--netns`: what the user names as the server's namespace is theirs to load."""
-    path = f"/proc/self/fd/{floating}"
-    target = Target("203.0.113.5", 11211)
-    assert addresses_of([target], (), [path]) == [("203.0.113.5", 11211)]
-    with pytest.raises(ValueError, match="--allow-target"):
-        addresses_of([Target("203.0.113.6", 11211)], (), [path])
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [("192.0.2.7", "is not an address of this host"), ("lo", "'lo' is not an IP address")],
