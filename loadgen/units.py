@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Final
 
 # Divisors, so that 200us is the float nearest to 0.0002: 1/1e6 can be had exactly, 1e-6 cannot.
 _PER_SECOND = {"us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "m": 1 / 60, "h": 1 / 3600}
+LONGEST: Final = 366 * 86400.0
+"""Seconds of the longest duration that anybody may ask for: more is a slip, and beyond what clocks
+and their callers hold."""
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s|m|h)?")
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds that `text` names; a bare number is seconds.
 
-    Several parts add up, largest first or not: `1m30s`.
+    Several parts add up, largest first or not: `1m30s`. The sum is at most `LONGEST`.
 
     Raises:
-        ValueError: when `text` is not a duration; the message names the accepted forms.
+        ValueError: when `text` is not a duration, with the accepted forms, or one that is too long.
     """
     stripped = text.strip()
     position = 0
@@ -32,7 +36,14 @@ def parse_duration(text: str) -> float:
         position = match.end()
     if not stripped or position != len(stripped):
         raise ValueError(f"{text!r} is not a duration: write 250ms, 5s, 1m30s or plain seconds")
+    if not total <= LONGEST:
+        raise ValueError(f"{shortened(text)} is too long: at most {format_duration(LONGEST)}")
     return total
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """Return a text as a message shows it: quoted, on one line, and cut where it is endless."""
+    return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
 def exact(value: float) -> str:

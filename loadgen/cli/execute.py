@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from loadgen.sampling.namespace import open_namespace
 from loadgen.summary import Summary
 from loadgen.target import is_loopback, parse_target
 from loadgen.thresholds import parse_threshold
+from loadgen.units import LONGEST, format_duration, shortened
 
 _DEFAULT_RATE = 1000.0
 _DEFAULT_TARGET = "127.0.0.1:11211"
@@ -136,9 +138,17 @@ def parse_start(text: str | None) -> float | None:
             raise ValueError(
                 f"--start-at {text!r} is not a time: write 2030-01-31T12:00:00Z or epoch seconds"
             ) from None
-        moment = (parsed if parsed.tzinfo else parsed.astimezone()).timestamp()
-    if moment < time.time():
+        try:
+            moment = (parsed if parsed.tzinfo else parsed.astimezone()).timestamp()
+        except (OverflowError, OSError):  # of the year 1, in a zone east of Greenwich
+            moment = -math.inf
+    wait = moment - time.time()
+    if wait < 0:
         raise ValueError(f"--start-at {text!r} has passed")
+    if not wait <= LONGEST:  # nan is no time either
+        raise ValueError(
+            f"--start-at {shortened(text)} is not a time within the next {format_duration(LONGEST)}"
+        )
     return moment
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from loadgen.target import Network
-from loadgen.units import parse_duration
+from loadgen.units import parse_duration, shortened
+
+MAX_SHARDS: Final = 100_000
+"""More machines than anybody has; arrival numbers stay far below 2**63 with it."""
 
 
 class Parsed(click.ParamType[Any]):
@@ -58,32 +61,50 @@ def _fixed_rate(text: str) -> float | str:
 
 
 def _port_range(text: str) -> tuple[int, int]:
-    low, dash, high = text.partition("-")
-    if not (dash and low.isdecimal() and high.isdecimal() and 1 <= int(low) <= int(high) <= 65535):
-        raise ValueError(f"{text!r} is not a port range: write LOW-HIGH, such as 32768-60999")
-    return int(low), int(high)
+    low, _, high = text.partition("-")
+    first, last = _whole(low), _whole(high)
+    if first is None or last is None or not 1 <= first <= last <= 65535:
+        raise ValueError(
+            f"{shortened(text)} is not a port range: write LOW-HIGH, such as 32768-60999"
+        )
+    return first, last
+
+
+def _whole(text: str) -> int | None:
+    """Return the number that up to nine digits write; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def _shard(text: str) -> tuple[int, int]:
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise ValueError(f"{text!r} is not a shard: write I/N with I from 1 to N, such as 2/3")
-    return int(index) - 1, int(count)
+    first, _, second = text.partition("/")
+    index, count = _whole(first), _whole(second)
+    if index is None or count is None or not 1 <= index <= count <= MAX_SHARDS:
+        raise ValueError(
+            f"{shortened(text)} is not a shard: write I/N with I from 1 to N, such as 2/3, "
+            f"and N at most {MAX_SHARDS:,}"
+        )
+    return index - 1, count
 
 
 def _network(text: str) -> Network:
+    # ipaddress takes netmasks and host masks too: 8.8.8.8/0.0.0.255 would open a /24.
+    _, slash, prefix = text.partition("/")
+    masked = slash and _whole(prefix) is None
     try:
-        return ipaddress.ip_network(text, strict=False)
+        return ipaddress.ip_network("" if masked else text, strict=False)
     except ValueError:
-        raise ValueError(f"{text!r} is not a network: write ADDRESS/PREFIX") from None
+        raise ValueError(
+            f"{shortened(text)} is not a network: write ADDRESS/PREFIX, such as 10.1.2.0/24"
+        ) from None
 
 
 def _workers(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdecimal() or not 1 <= int(text) <= 1024:
-        raise ValueError(f"{text!r} is not a number of workers: write auto or 1 to 1024")
-    return int(text)
+    number = _whole(text)
+    if number is None or not 1 <= number <= 1024:
+        raise ValueError(f"{shortened(text)} is not a number of workers: write auto or 1 to 1024")
+    return number
 
 
 def _listen(text: str) -> tuple[str, int]:

@@ -33,7 +33,12 @@ def addresses_of(
             raise ValueError(f"target {target} does not resolve: {error.strerror}") from None
         except UnicodeError as error:  # an empty label, or one of more than 63 bytes
             raise ValueError(f"target {target} does not resolve: {error}") from None
-        address = str(infos[0][4][0])
+        where = infos[0][4]
+        address = str(where[0])
+        if len(where) == 4 and where[3]:
+            raise ValueError(
+                f"target {target} holds on one link only; give an address without a zone"
+            )
         if not (allowed(address, allow) or _is_ours(address, namespaces)):
             raise ValueError(refusal(target, address))
         found.append((address, target.port))

@@ -73,3 +73,10 @@ def test_what_is_shown_reads_back_within_its_three_digits(seconds: float) -> Non
     shown = format_duration(seconds).replace(" ", "").replace("min", "m")
     assert "e" not in shown
     assert parse_duration(shown) == pytest.approx(seconds, rel=0.0051)
+
+
+@pytest.mark.parametrize("text", ["9e18", "1" * 400, "8785h", "999999999999s"])
+def test_a_duration_beyond_any_clock_is_refused_in_one_short_line(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is too long: at most|is not a duration") as caught:
+        parse_duration(text)
+    assert len(str(caught.value)) < 160

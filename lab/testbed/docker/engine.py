@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import docker
+import docker.constants
 import docker.errors
 import requests.exceptions
 from docker.types import IPAMConfig, IPAMPool
@@ -38,6 +39,8 @@ from lab.testbed.docker.names import LAB, Owner, free_subnets
 IMAGE: Final = "churnlab"
 OLDEST: Final = (1, 41)
 """The API of engine 20.10, the oldest that this was tested with."""
+ANSWER_WITHIN: Final = 5.0
+"""Seconds for an engine to say its version; an address where nobody is may swallow packets."""
 _BUILD: Final = "docker build --tag {image} . (in the project's folder)"
 
 
@@ -87,11 +90,17 @@ class Engine:
         where = endpoint()
         knock(where)
         try:
-            self._client = docker.from_env(version="auto")
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            self._client = docker.from_env(version="auto", timeout=ANSWER_WITHIN)
+        # The SDK reads the address as a URL, whose port may not be a number.
+        except (
+            docker.errors.DockerException,
+            requests.exceptions.RequestException,
+            ValueError,
+        ) as error:
             raise no_engine(where, reason_of(error)) from error
         with translated("asking for its version"):
             self.about: Mapping[str, Any] = self._client.version()
+        self._client.api.timeout = docker.constants.DEFAULT_TIMEOUT_SECONDS
         version = tuple(int(part) for part in str(self.about["ApiVersion"]).split("."))
         if version < OLDEST:
             self.close()

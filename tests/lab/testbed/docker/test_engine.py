@@ -122,6 +122,31 @@ def test_an_engine_that_is_too_old_names_both_versions(where: Path, version: str
         Engine()
 
 
+def test_an_engine_that_takes_the_call_and_says_nothing_is_given_up(
+    where: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an address does behind which packets are swallowed, or an engine that hangs."""
+    monkeypatch.setattr("lab.testbed.docker.engine.ANSWER_WITHIN", 0.2)
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(where))
+        mute.listen(8)
+        with pytest.raises(
+            TestbedError, match=r"no Docker engine answers at .* timed out"
+        ) as caught:
+            Engine()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["tcp://h:abc", "tcp://", "nonsense://x"])
+def test_an_address_that_is_no_address_is_one_line(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    with pytest.raises(TestbedError, match="no Docker engine answers") as caught:
+        Engine()
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
