@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[1]
 FLOORS: Final = {
     "loadgen": (
         {"units", "errors", "files"},
-        {"outcome", "schedule", "target"},
+        {"outcome", "schedule", "target", "search"},
         {"config"},
         {"summary"},
         {"sample", "latency"},

@@ -26,20 +26,12 @@ from lab.capacity.ports import (
     Search,
     connections_for,
     distinct,
-    free_ports,
     pools,
     reuses,
 )
-from lab.capacity.situation import (
-    KEYS,
-    CapacityError,
-    Costs,
-    Kernel,
-    Load,
-    Settings,
-    Situation,
-)
+from lab.capacity.situation import KEYS, Load, Settings, Situation
 from lab.capacity.tracking import Tracking
+from loadgen.search import CapacityError, Costs, Kernel, free_ports
 
 __all__ = [
     "KEYS",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-from lab.capacity.ports import TIME_WAIT, Pools, Search, distinct, pools, reuses
+from lab.capacity.ports import Pools, Search, distinct, pools, reuses
 from lab.capacity.situation import Load, Settings, Situation
 from lab.capacity.tracking import Tracking
+from loadgen.search import TIME_WAIT
 from loadgen.summary import Record
 
 FORECAST_SCHEMA: Final = "churnlab.forecast/1"

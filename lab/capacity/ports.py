@@ -9,13 +9,10 @@ only the local port is free to vary, so each such triple is a *pool* of its own 
 while its connection lives and, on the side that closed first, for as long as TIME_WAIT forbids its
 reuse.
 
-The search (`__inet_hash_connect` in net/ipv4/inet_hashtables.c). Since 4.2 connect() looks at every
-second port first, those with the parity of the range's first port; only when all of these are held
-does it look at the others. Half a range is therefore found quickly, here called the *quick* ports.
-Beyond them each connect() passes over all quick ports before it finds one of the rest: at
-0.1 µs and more a port that is a millisecond or three of CPU in a default range, and the rate falls
-to a few hundred a second without any error. Measured, default range, plain connect: 14,116
-connections at the asked rate, then 250 to 770 a second; EADDRNOTAVAIL after 28,232.
+The search itself is described in `loadgen.search`. Half a range is found quickly; beyond these quick
+ports each connect() takes a millisecond or three of CPU in a default range, and the rate falls to a
+few hundred a second without any error. Measured, default range, plain connect: 14,116 connections at
+the asked rate, then 250 to 770 a second; EADDRNOTAVAIL after 28,232.
 
 Two things move this. A socket with IP_LOCAL_PORT_RANGE is served in order (6.8), so all its ports
 are quick. And a pool of few ports is searched so fast that nobody notices: with 1,000 ports the vain
@@ -29,11 +26,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab.capacity.situation import Load, Settings, Situation
-
-TIME_WAIT = 60.0
-"""Seconds, TCP_TIMEWAIT_LEN in include/net/tcp.h: a constant, no sysctl changes it (measured:
-60.2 s with tcp_fin_timeout = 5)."""
-
+from loadgen.search import TIME_WAIT, search_seconds, takes_again, usable_and_quick
 
 _NEW_PER_LAP: Final = 1.13
 """See `distinct`."""
@@ -125,39 +118,14 @@ def chosen_range(situation: Situation) -> tuple[int, int]:
     return first, last
 
 
-def free_ports(
-    low: int, high: int, reserved: tuple[tuple[int, int], ...], parity: int | None = None
-) -> int:
-    """Return how many ports of a range are not reserved.
-
-    Args:
-        low: first port.
-        high: last port, included.
-        reserved: inclusive spans, sorted and not overlapping, as `lab.sysctl.values.ports` gives.
-        parity: 0 or 1 to count only even or odd ports.
-    """
-
-    def span(first: int, last: int) -> int:
-        if last < first:
-            return 0
-        if parity is None:
-            return last - first + 1
-        first += (first - parity) % 2
-        return max(0, (last - first) // 2 + 1)
-
-    taken = sum(span(max(low, first), min(high, last)) for first, last in reserved)
-    return span(low, high) - taken
-
-
 def reuses(settings: Settings, load: Load) -> bool:
-    """Return whether connect() takes ports out of TIME_WAIT.
-
-    `tcp_twsk_unique` in net/ipv4/tcp_ipv4.c: tcp_tw_reuse must be 1, or 2 on loopback, and the old
-    connection must have had timestamps, which both ends must offer (measured: with either end's
-    off nothing is reused). A port that bind() chose before is refused whatever the setting.
-    """
-    allowed = settings.reuse == 1 or (settings.reuse == 2 and load.loopback)
-    return allowed and settings.timestamps and not load.bind_early
+    """Return whether connect() takes ports out of TIME_WAIT, see `loadgen.search.takes_again`."""
+    return takes_again(
+        settings.reuse,
+        timestamps=settings.timestamps,
+        loopback=load.loopback,
+        bound=load.bind_early,
+    )
 
 
 def hold(settings: Settings, load: Load) -> float:
@@ -173,24 +141,15 @@ def hold(settings: Settings, load: Load) -> float:
 
 
 def pools(situation: Situation) -> Pools:
-    """Return the pools of a situation (P1 to P4).
-
-    Of an odd number of ports one stays unused: the search makes the number even
-    (`remaining &= ~1`), so that the range's first port is found only by a search that begins there.
-    """
+    """Return the pools of a situation (P1 to P4)."""
     settings, load, kernel = situation.settings, situation.load, situation.kernel
-    low, high = chosen_range(situation)
     in_order = load.local_port_range is not None and kernel.socket_range_in_order
-    parity_first = kernel.parity_first and not in_order
-    if parity_first and high > low:
-        high -= (high - low + 1) % 2
-    usable = quick = free_ports(low, high, settings.reserved)
-    if parity_first and usable > 1:
-        # bind() prefers the other parity, so as not to take connect()'s ports.
-        parity = (low + load.bind_early) % 2
-        quick = free_ports(low, high, settings.reserved, parity)
-        # With every quick port reserved the search goes straight to the others.
-        quick = quick or usable
+    usable, quick = usable_and_quick(
+        *chosen_range(situation),
+        settings.reserved,
+        parity_first=kernel.parity_first and not in_order,
+        bound=load.bind_early,
+    )
     count = load.sources * (1 if load.bind_early else load.destinations)
     return Pools(
         count=count, usable=usable, quick=quick, hold=hold(settings, load), skips=kernel.skips
@@ -207,9 +166,8 @@ class Search:
     @property
     def slow_connect(self) -> float:
         """Seconds that one connect() takes once the quick ports are gone (P6)."""
-        costs = self.load.costs
-        detour = self.pools.quick if self.pools.quick < self.pools.usable else 0
-        return costs.connection + detour * costs.per_port
+        pools = self.pools
+        return search_seconds(pools.quick, pools.usable, pools.quick, self.load.costs)
 
     @property
     def slow_rate(self) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.values import integers, ports
 from loadgen.config import CloseMode
-from loadgen.errors import ChurnlabError
+from loadgen.search import CapacityError, Costs, Kernel
 
 RANGE: Final = "net.ipv4.ip_local_port_range"
 RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -30,47 +29,6 @@ KEYS: Final = (
     TRACKED_MOST, TRACKED_BUCKETS, TRACKED_ACCOUNTING, TRACKED_TIME_WAIT, TRACKED_CLOSE,
 )  # fmt: skip
 """The sysctls that a forecast reads."""
-
-
-class CapacityError(ChurnlabError):
-    """A situation that cannot be. One line that names the offender."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kernel:
-    """How this kernel looks for a port, and when it reuses one.
-
-    By release, as the commits were merged; a distribution that brings a change back to an older
-    kernel behaves as the newer one, which `lab sweep --validate` shows.
-    """
-
-    parity_first: bool = True
-    """connect() tries the ports of the first port's parity first (4.2, 07f4c90062f8)."""
-    socket_range: bool = True
-    """The socket option IP_LOCAL_PORT_RANGE (6.3, 91d0b78c5177)."""
-    socket_range_in_order: bool = True
-    """With that option every port is tried in turn, no parity first (6.8, 207184853dbd)."""
-    skips: bool = True
-    """A search begins 1 to 8 ports of its kind beyond the last one's end, at random (~5.18,
-    "tcp: add small random increments to the source port"); before, at the next."""
-
-    @classmethod
-    def of(cls, release: str) -> Kernel:
-        """Return what a kernel of this release does, such as `6.18.44-generic`.
-
-        Raises:
-            CapacityError: when it does not begin with two numbers.
-        """
-        match = re.match(r"(\d+)\.(\d+)", release)
-        if match is None:
-            raise CapacityError(f"kernel release {release!r} does not begin with two numbers")
-        version = int(match[1]), int(match[2])
-        return cls(
-            parity_first=version >= (4, 2),
-            socket_range=version >= (6, 3),
-            socket_range_in_order=version >= (6, 8),
-            skips=version >= (5, 18),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,26 +126,6 @@ class Settings:
             tracked_close=number(remote, TRACKED_CLOSE) or 0,
             assumed=tuple(dict.fromkeys(assumed)),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What connect() costs the thread that calls it. The only figures that depend on the machine.
-
-    Everything that is counted in ports and seconds follows from the settings alone; they
-    decide how slow the slow search is. More threads do not help: they search the same buckets, and
-    two were measured no faster than one.
-    """
-
-    connection: float = 50e-6
-    """P6. Seconds of that thread's CPU for one connection whose port is found at once."""
-    floor: float = 26e-6
-    """Q3. Seconds of the client's CPU that the kernel itself takes for one connection, whoever opens
-    it: measured 24 to 28 µs on 6.18."""
-    per_port: float = 0.107e-6
-    """P6. Seconds for each port that the search passes over. Measured on 6.18, 2 CPUs: 0.09 µs with
-    6,000 ports; with a default range 0.107 µs (640 connections a second in the collapse), and up to
-    0.28 µs where the processors were busy otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from lab.capacity.ports import TIME_WAIT, Pools, Search, connections_for, distinct
+from lab.capacity.ports import Pools, Search, connections_for, distinct
 from lab.capacity.situation import Load, Settings
+from loadgen.search import TIME_WAIT
 
 ENTRY_BYTES: Final = 256
 """C3. An entry (`nf_conntrack` in /proc/slabinfo, 6.18)."""
