@@ -17,12 +17,14 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from loadgen.errors import ChurnlabError
+
 TIME_WAIT: Final = 60.0
 """Seconds, TCP_TIMEWAIT_LEN in include/net/tcp.h: a constant, no sysctl changes it (measured:
 60.2 s with tcp_fin_timeout = 5)."""
 
 
-class CapacityError(Exception):
+class CapacityError(ChurnlabError):
     """A situation that cannot be. One line that names the offender."""
 
 

@@ -15,10 +15,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from loadgen.sampling import parse
+from loadgen.sampling.census import Census, Live, look, take_census
 from loadgen.sampling.files import KeptFile, within
 from loadgen.sampling.pace import Backoff, Pace
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Pool
 
+_LOOK_SHARE = 0.001
+"""Of one core, for looks at live sockets between two counts of all."""
 DEFAULT_SHARE = 0.002
 """Of one core, for counting sockets: a fifth of what sampling as a whole may cost."""
 
@@ -72,6 +75,8 @@ class PortsInUse:
 
     pools: dict[Pool, int] = field(default_factory=dict)
     """Ports in use of each pool that has any."""
+    census: Census | None = None
+    """By whom and since when, when that was asked for; `pools` has the fullest only then."""
 
     @property
     def most(self) -> int:
@@ -92,6 +97,7 @@ class PortReader:
         *,
         targets: Sequence[Endpoint] = (),
         share: float = DEFAULT_SHARE,
+        census: bool = False,
     ) -> None:
         """Open what is needed inside `namespace`.
 
@@ -99,18 +105,21 @@ class PortReader:
             namespace: a descriptor of it; None for one's own. Not kept.
             targets: addresses (not names) and ports of the servers; empty for all there are.
             share: of one core, that counting may use at most, on average.
+            census: also find out who holds the ports and since when.
 
         Raises:
             NamespaceError: when the namespace may not be entered.
             ValueError: when a target's host is a name, or the share is not above 0 and at most 1.
         """
         self.pace = Pace(share)
+        self._looks = Pace(_LOOK_SHARE)
         self._backoff = Backoff()
         self.last: PortsInUse | None = None
         """The last count, whenever it was taken."""
         self.reason: str | None = None
         """Why ports cannot be counted; None while they can."""
         self._targets = tuple(targets)
+        self._census = census
         self._closing = ExitStack()
         self.range, self._socket = within(namespace, self._open)
 
@@ -143,7 +152,7 @@ class PortReader:
             return None
         before = time.thread_time()
         try:
-            pools = self._socket.count_pools(bounds[0], self._targets)
+            found = self._count(self._socket, bounds[0])
         except (OSError, DiagError) as error:
             self.reason = f"NETLINK_SOCK_DIAG: {error}"
             self._backoff.failed(moment)
@@ -151,8 +160,31 @@ class PortReader:
         self.pace.paid(moment, time.thread_time() - before)
         self._backoff.succeeded()
         self.reason = None
-        self.last = PortsInUse(pools)
+        self.last = found
         return self.last
+
+    def look(self, now: float) -> Sequence[Live] | None:
+        """Return the live sockets only, or None when that is not due or cannot be had.
+
+        Args:
+            now: seconds of CLOCK_MONOTONIC.
+        """
+        bounds = self.range.read()
+        if self._socket is None or bounds is None or not self._looks.due(now):
+            return None
+        before = time.thread_time()
+        try:
+            found = look(self._socket, bounds[0], self._targets)
+        except (OSError, DiagError):
+            return None  # the next count says why
+        self._looks.paid(now, time.thread_time() - before)
+        return found
+
+    def _count(self, diag: DiagSocket, bounds: tuple[int, int]) -> PortsInUse:
+        if not self._census:
+            return PortsInUse(diag.count_pools(bounds, self._targets))
+        found = take_census(diag, bounds, self._targets)
+        return PortsInUse({pool: held.all for pool, held in found.pools.items()}, found)
 
     def close(self) -> None:
         """Close everything."""

@@ -66,6 +66,7 @@ class NamespaceReader:
         ports: bool = False,
         anywhere: bool = False,
         share: float = DEFAULT_SHARE,
+        census: bool = False,
     ) -> None:
         """Open files and netlink sockets inside `namespace`, and take a first reading.
 
@@ -78,6 +79,7 @@ class NamespaceReader:
             anywhere: count them toward every destination, not only the targets: a proxy's
                 backends are no target of ours.
             share: of one core, that counting ports may use at most, on average.
+            census: also find out who holds the ports and since when.
 
         Raises:
             NamespaceError: when the namespace may not be entered.
@@ -100,7 +102,7 @@ class NamespaceReader:
         try:
             if ports:
                 toward = () if anywhere else targets
-                self._ports = PortReader(namespace, targets=toward, share=share)
+                self._ports = PortReader(namespace, targets=toward, share=share, census=census)
             self.read(force=True)
         except BaseException:
             self.close()

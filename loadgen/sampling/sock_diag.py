@@ -33,9 +33,9 @@ _NLM_F_REQUEST_DUMP = 0x301
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _INET_DIAG_REQ_BYTECODE = 1
-_JMP, _S_GE, _S_LE, _D_COND = 1, 2, 3, 8
+_JMP, _S_GE, _S_LE, _S_COND, _D_COND = 1, 2, 3, 7, 8
 
-_HEADER = struct.Struct("=IHHII")
+HEADER = struct.Struct("=IHHII")
 _OP = struct.Struct("=BBH")
 _BUFFER = 1 << 16
 """The kernel hands out a dump in pieces of at most 32 KiB."""
@@ -85,8 +85,8 @@ def request(states: int, program: bytes, sequence: int = 1) -> bytes:
     body = struct.pack("=52xII", states, 0)
     if program:
         body += struct.pack("=HH", 4 + len(program), _INET_DIAG_REQ_BYTECODE) + program
-    length = _HEADER.size + len(body)
-    return _HEADER.pack(length, _TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, sequence, 0) + body
+    length = HEADER.size + len(body)
+    return HEADER.pack(length, _TCPDIAG_GETSOCK, _NLM_F_REQUEST_DUMP, sequence, 0) + body
 
 
 def port_bounds(low: int, high: int) -> list[bytes]:
@@ -112,15 +112,27 @@ def destination(address: str, port: int) -> bytes:
     return _OP.pack(_D_COND, _OP.size + len(condition), 0) + condition
 
 
-def program(every: Iterable[bytes], either: Iterable[bytes] = ()) -> bytes:
-    """Return the filter that passes a socket if all of `every` hold and one of `either` does.
+def local_port(port: int) -> bytes:
+    """Return the step that lets only this local port pass."""
+    # Any address: a prefix of no bits. The kernel wants AF_UNSPEC with it (valid_hostcond).
+    return _OP.pack(_S_COND, _OP.size + 8, 0) + struct.pack("=BBxxi", socket.AF_UNSPEC, 0, port)
+
+
+def program(
+    every: Iterable[bytes], either: Iterable[bytes] = (), none: Iterable[bytes] = ()
+) -> bytes:
+    """Return the filter that passes a socket if all of `every`, none of `none` and one of `either` hold.
 
     An empty `either` is no condition. Steps are laid out in order; `every` rejects on no. Each of
+    `none` is followed by a jump that rejects, taken on yes and passed over on no. Each of
     `either` but the last is followed by a jump to the end, taken on yes, and goes on to the next
     on no.
     """
-    steps = list(every)
     choices = list(either)
+    steps = list(every)
+    forbidden = len(steps)
+    for step in none:
+        steps += [step, _OP.pack(_JMP, _OP.size, 0)]
     for step in choices[:-1]:
         steps += [step, _OP.pack(_JMP, _OP.size, 0)]
     steps += choices[-1:]
@@ -131,7 +143,9 @@ def program(every: Iterable[bytes], either: Iterable[bytes] = ()) -> bytes:
         rest = total - len(done)
         code, size = step[0], len(step)
         if code == _JMP:
-            jump = rest
+            jump = rest + 4 if number < first_choice else rest
+        elif forbidden <= number < first_choice:
+            jump = size + _OP.size
         elif number < first_choice or number == len(steps) - 1:
             jump = rest + 4
         else:
@@ -159,7 +173,7 @@ def listeners_request(sequence: int = 1) -> bytes:
 # struct nlmsghdr, then struct inet_diag_msg: family, state, timer, retrans, local port, remote
 # port, local and remote address of 16 bytes each (ports and addresses in network order), interface,
 # cookie, expires, receive queue, send queue, uid, inode; then attributes.
-_RECORD = _HEADER.size + 72
+_RECORD = HEADER.size + 72
 _ERROR = struct.Struct("=i")
 _LISTENER = struct.Struct("!4xH2x16s")
 _QUEUES_AT = 56
@@ -172,7 +186,8 @@ _MORE, _DONE = 0, -1
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def _align(length: int) -> int:
+def align(length: int) -> int:
+    """Return where the next message or attribute begins: at a multiple of four."""
     return (length + 3) & ~3
 
 
@@ -183,7 +198,7 @@ def _run_of(step: int) -> struct.Struct:
     return struct.Struct(f"={_KIND_SIZE}s{gap}x{_KEY_SIZE}s{rest}x")
 
 
-def _next(chunk: memoryview, at: int, sequence: int) -> tuple[int, int]:
+def next_record(chunk: memoryview, at: int, sequence: int) -> tuple[int, int]:
     """Return place and length of the next record at or after `at`.
 
     The length is `_MORE` when this piece has no further record and `_DONE` when the dump has none.
@@ -194,17 +209,17 @@ def _next(chunk: memoryview, at: int, sequence: int) -> tuple[int, int]:
     """
     end = len(chunk)
     while at < end:
-        if end - at < _HEADER.size:
+        if end - at < HEADER.size:
             raise DiagError("sock_diag: a message shorter than its header")
-        length, kind, _, number, _ = _HEADER.unpack_from(chunk, at)
-        if length < _HEADER.size or _align(length) > end - at:
+        length, kind, _, number, _ = HEADER.unpack_from(chunk, at)
+        if length < HEADER.size or align(length) > end - at:
             raise DiagError(f"sock_diag: a message of {length} bytes where {end - at} are left")
         if number != sequence:
-            at += _align(length)  # the rest of an earlier dump that was given up
+            at += align(length)  # the rest of an earlier dump that was given up
             continue
         if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
             # Both carry a negated errno; the end of a dump that went well carries 0.
-            error = -_ERROR.unpack_from(chunk, at + _HEADER.size)[0] if length >= 20 else 0
+            error = -_ERROR.unpack_from(chunk, at + HEADER.size)[0] if length >= 20 else 0
             if error > 0:
                 raise OSError(error, os.strerror(error))
             if kind == _NLMSG_DONE:
@@ -230,13 +245,13 @@ def count_pools(chunk: memoryview, sequence: int, counts: dict[bytes, int]) -> b
         DiagError: when the piece is damaged.
         OSError: when it is the kernel's refusal.
     """
-    at, length = _next(chunk, 0, sequence)
+    at, length = next_record(chunk, 0, sequence)
     if length > 0 and at == 0 and _all_alike(chunk, length):
         key = bytes(chunk[_KEY_AT : _KEY_AT + _KEY_SIZE])
         counts[key] = counts.get(key, 0) + len(chunk) // length
         return False
     while length > 0:
-        step = _align(length)
+        step = align(length)
         kind = bytes(chunk[at : at + _KIND_SIZE])
         whole = (len(chunk) - at) // step * step
         found = 0
@@ -245,7 +260,7 @@ def count_pools(chunk: memoryview, sequence: int, counts: dict[bytes, int]) -> b
                 break
             counts[key] = counts.get(key, 0) + 1
             found += 1
-        at, length = _next(chunk, at + found * step, sequence)
+        at, length = next_record(chunk, at + found * step, sequence)
     return length == _DONE
 
 
@@ -273,7 +288,9 @@ def pools(counts: Mapping[bytes, int]) -> dict[Pool, int]:
     """Return what `count_pools` counted, under readable names."""
     named: dict[Pool, int] = {}
     for key, count in counts.items():
-        pool = Pool(_address(key[2:18]), _address(key[18:34]), int.from_bytes(key[:2], "big"))
+        pool = Pool(
+            address_text(key[2:18]), address_text(key[18:34]), int.from_bytes(key[:2], "big")
+        )
         named[pool] = named.get(pool, 0) + count
     return named
 
@@ -284,16 +301,16 @@ def find_listeners(chunk: memoryview, sequence: int, found: list[Listener]) -> b
     Returns and raises as `count_pools` does. A listener's receive queue is the number of
     connections that wait for accept(), its send queue the backlog they may grow to.
     """
-    at, length = _next(chunk, 0, sequence)
+    at, length = next_record(chunk, 0, sequence)
     while length > 0:
-        port, address = _LISTENER.unpack_from(chunk, at + _HEADER.size)
-        queue, limit = _QUEUES.unpack_from(chunk, at + _HEADER.size + _QUEUES_AT)
-        found.append(Listener(_address(address), port, queue, limit))
-        at, length = _next(chunk, at + _align(length), sequence)
+        port, address = _LISTENER.unpack_from(chunk, at + HEADER.size)
+        queue, limit = _QUEUES.unpack_from(chunk, at + HEADER.size + _QUEUES_AT)
+        found.append(Listener(address_text(address), port, queue, limit))
+        at, length = next_record(chunk, at + align(length), sequence)
     return length == _DONE
 
 
-def _address(packed: bytes) -> str:
+def address_text(packed: bytes) -> str:
     """Return an address of 16 bytes as text.
 
     The kernel leaves the last 12 bytes of an IPv4 address zero. An IPv6 address that looks so is
@@ -337,26 +354,34 @@ class DiagSocket:
             OSError: when the kernel refuses; ENOENT means that its module tcp_diag is missing.
         """
         counts: dict[bytes, int] = {}
-        asked = pools_request(ports, targets, self._next_sequence())
-        self._dump(asked, lambda chunk: count_pools(chunk, self._sequence, counts))
+        self.dump(
+            lambda sequence: pools_request(ports, targets, sequence),
+            lambda chunk, sequence: count_pools(chunk, sequence, counts),
+        )
         return pools(counts)
 
     def listeners(self) -> list[Listener]:
         """Return all listening sockets. Raises as `count_pools` does."""
         found: list[Listener] = []
-        asked = listeners_request(self._next_sequence())
-        self._dump(asked, lambda chunk: find_listeners(chunk, self._sequence, found))
+        self.dump(listeners_request, lambda chunk, sequence: find_listeners(chunk, sequence, found))
         return found
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def _next_sequence(self) -> int:
-        self._sequence = self._sequence % 0xFFFFFFFF + 1
-        return self._sequence
+    def dump(self, ask: Callable[[int], bytes], take: Callable[[memoryview, int], bool]) -> None:
+        """Send a request and hand each piece of the answer to `take`, until it says that it has all.
 
-    def _dump(self, asked: bytes, take: Callable[[memoryview], bool]) -> None:
-        self._socket.send(asked)
-        while not take(self._view[: self._socket.recv_into(self._buffer)]):
+        Args:
+            ask: returns the request under a sequence number.
+            take: is given a piece and that number; the piece is overwritten by the next.
+
+        Raises:
+            DiagError: when the answer is damaged.
+            OSError: when the kernel refuses; ENOENT means that its module tcp_diag is missing.
+        """
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        self._socket.send(ask(self._sequence))
+        while not take(self._view[: self._socket.recv_into(self._buffer)], self._sequence):
             pass

@@ -1,7 +1,13 @@
 """`loadgen watch`: the samplers without a load, for a host in production.
 
 headroom     how near each limit is, and when it is reached at this rate (pure)
-table        what a terminal shows of it
+forecast     what one connect() costs now, and when it will be slow or fail (pure)
+who          who uses what: by destination, process, container and unit (pure)
+places       which container and unit a cgroup is (pure)
+words        how all that is written for people (pure)
+view         what a terminal shows of it (pure)
+terminal     the terminal itself: keys, sizes
+names        names for addresses and ports, on request
 openmetrics  what a Prometheus server scrapes of it
 session      the readers of one namespace, read in turn
 """

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from loadgen.metrics import CATALOGUE
 from loadgen.sampling.sock_diag import Listener, Pool
+from loadgen.search import takes_again
 from loadgen.summary import Number
 
 WINDOW = 10.0
@@ -183,11 +184,12 @@ def advice(gauge: Gauge, sysctls: Mapping[str, str]) -> str:
     """
     if gauge.name != "ephemeral_ports_in_use":
         return "reached" if gauge.share >= 1 else ""
-    reuse = sysctls.get("net.ipv4.tcp_tw_reuse")
-    # 2, the default since 4.19, means loopback only (ip-sysctl.rst).
-    local = gauge.labels.get("destination", "").startswith(("127.", "::1"))
-    reused = reuse == "1" or (reuse == "2" and local)
-    if reused and sysctls.get("net.ipv4.tcp_timestamps") != "0":
+    reuse = sysctls.get("net.ipv4.tcp_tw_reuse", "0")
+    if takes_again(
+        int(reuse) if reuse.isdecimal() else 0,
+        timestamps=sysctls.get("net.ipv4.tcp_timestamps") != "0",
+        loopback=gauge.labels.get("destination", "").startswith(("127.", "::1")),
+    ):
         delay = sysctls.get("net.ipv4.tcp_tw_reuse_delay", "1000")
         return f"TIME_WAIT ports are taken again after {delay} ms" if gauge.share >= 0.4 else ""
     if gauge.share >= 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -15,17 +16,42 @@ from loadgen.sampling import (
     MachineReader,
     MemcachedReader,
     NamespaceReader,
+    PortsInUse,
     ProcessReader,
     Reader,
     sysctls_in_force,
 )
+from loadgen.sampling.namespace import NamespaceError
+from loadgen.sampling.owners import Owners
 from loadgen.sampling.sock_diag import Endpoint
+from loadgen.sampling.tracked import TrackedReader
 from loadgen.summary import Number
+from loadgen.watch.forecast import rules
 from loadgen.watch.headroom import History, Reading
+from loadgen.watch.who import Memory, Who, who
 
-SCHEMA = "churnlab.watch/1"
-_PORTS_SHARE = 0.005
-"""Of one core, for counting ports: nothing else is measured here, so twice what a run allows."""
+SCHEMA = "churnlab.watch/2"
+_PORTS_SHARE, _TRACKED_SHARE = 0.005, 0.002
+"""Of one core, for counting sockets and for reading conntrack's table: nothing else is measured here."""
+SETTINGS_EVERY = 10.0
+"""Seconds between two readings of the settings in force."""
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that runs into a limit."""
+
+    metric: str
+    """Its name in docs/metrics.md."""
+    title: str
+    labels: dict[str, str]
+    """Which one of several: source, destination and port, or address and port."""
+    value: Number
+    limit: Number
+    share: float
+    growth: float | None
+    """A second, over the last 10 s; None while there is only one reading."""
+    full_in: float | None
+    """Seconds until the limit is reached at this rate, 0 when it is."""
 
 
 class WatchLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +64,10 @@ class WatchLine(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the first reading, on a steady clock."""
     values: dict[str, Number]
     """By the names of docs/metrics.md; counters as the kernel holds them."""
-    headroom: list[dict[str, Any]]
+    headroom: list[Limit]
     """Everything with a limit, the nearest to it first."""
+    who: Who | None
+    """Who uses what; None in a line whose reading did not count sockets again, for its cost."""
 
 
 class Session:
@@ -70,9 +98,13 @@ class Session:
         self._values: dict[str, Number] = {}
         with ExitStack() as stack:
             self._reader = NamespaceReader(
-                namespace, targets=targets, ports=True, share=_PORTS_SHARE
+                namespace, targets=targets, ports=True, share=_PORTS_SHARE, census=True
             )
             stack.callback(self._reader.close)
+            self._tracked: TrackedReader | None = None
+            with suppress(OSError):
+                self._tracked = TrackedReader(namespace, share=_TRACKED_SHARE)
+                stack.callback(self._tracked.close)
             self._others: list[Reader] = [MachineReader()]
             if pids:
                 self._others.append(ProcessReader(pids))
@@ -80,7 +112,12 @@ class Session:
                 self._others.append(MemcachedReader(targets))
             for reader in self._others:
                 stack.callback(reader.close)
+            self._namespace = namespace
             self.sysctls: Mapping[str, str] = sysctls_in_force(namespace)
+            self._settings_due = time.monotonic() + SETTINGS_EVERY
+            self._owners, self._memory = Owners(), Memory()
+            self.who: Who | None = None
+            """Who uses what, as last counted; None before the first count."""
             self._stack = stack.pop_all()
 
     @property
@@ -89,6 +126,8 @@ class Session:
         found: dict[str, str] = {}
         for reader in (self._reader, *self._others):
             found |= reader.absent
+        if self._tracked is not None and self._tracked.reason is not None:
+            found["conntrack entries by destination"] = self._tracked.reason
         return found
 
     def read(self, *, force: bool = False) -> WatchLine:
@@ -103,15 +142,16 @@ class Session:
         values: dict[str, Number] = {}
         for reader in (self._reader, *self._others):
             values |= reader.read(now=now, force=force)
-        ports = self._reader.ports
-        counted = (
-            "ephemeral_ports_in_use" in values and ports is not None and ports.last is not None
-        )
+        if now >= self._settings_due:
+            self._settings_due = now + SETTINGS_EVERY
+            with suppress(NamespaceError):
+                self.sysctls = sysctls_in_force(self._namespace)
+        counted = self._count(now, values, force=force)
         self.history.add(
             Reading(
                 now,
                 values,
-                ports.last.pools if counted and ports and ports.last else None,
+                None if counted is None else counted.pools,
                 self._reader.listeners if "listen_queue" in values else None,
             )
         )
@@ -120,19 +160,43 @@ class Session:
             t=round(now - self._start, 6),
             values=values,
             headroom=[
-                {
-                    "metric": gauge.name,
-                    "title": gauge.title,
-                    **gauge.labels,
-                    "value": gauge.value,
-                    "limit": gauge.limit,
-                    "share": round(gauge.share, 6),
-                    "growth": None if gauge.growth is None else round(gauge.growth, 3),
-                    "full_in": None if gauge.full_in is None else round(gauge.full_in, 3),
-                }
+                Limit(
+                    metric=gauge.name,
+                    title=gauge.title,
+                    labels=dict(gauge.labels),
+                    value=gauge.value,
+                    limit=gauge.limit,
+                    share=round(gauge.share, 6),
+                    growth=None if gauge.growth is None else round(gauge.growth, 3),
+                    full_in=None if gauge.full_in is None else round(gauge.full_in, 3),
+                )
                 for gauge in self.history.gauges()
             ],
+            who=self.who if counted is not None else None,
         )
+
+    def _count(self, now: float, values: Mapping[str, Number], *, force: bool) -> PortsInUse | None:
+        """Find out who uses what when sockets were counted in this reading; return the count."""
+        tracked = None
+        if self._tracked is not None and "nf_conntrack_entries" in values:
+            tracked = self._tracked.read(now, force=force)
+        ports = self._reader.ports
+        if ports is None:
+            return None
+        if "ephemeral_ports_in_use" not in values or ports.last is None:
+            live = ports.look(now)
+            if live is not None:
+                self._memory.add(now, live, self._owners.of(live, now))
+            return None
+        census = ports.last.census
+        assert census is not None
+        self._memory.add(now, census.live, self._owners.of(census.live, now))
+        entries = values.get("nf_conntrack_entries")
+        found = rules(self.sysctls, platform.release())
+        self.who = who(
+            census, self._memory, found, tracked, None if entries is None else int(entries)
+        )
+        return ports.last
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -28,7 +28,7 @@ def test_lines_of_json_carry_values_and_headroom(memcached: Memcached, tmp_path:
     """Connections held toward the target are its pool's ports; its statistics come if asked for."""
     held = [socket.create_connection(memcached.address) for _ in range(5)]
     done = loadgen(
-        *("watch", memcached.target, "--duration", "300ms", "--interval", "100ms", "--stats"),
+        *("watch", memcached.target, "--duration", "600ms", "--interval", "100ms", "--stats"),
         *("--pid", str(os.getpid())),
         cwd=tmp_path,
     )
@@ -39,13 +39,14 @@ def test_lines_of_json_carry_values_and_headroom(memcached: Memcached, tmp_path:
     assert len(lines) >= 2
     assert [line["t"] for line in lines] == sorted(line["t"] for line in lines)
     first = lines[0]
-    assert first["schema"] == "churnlab.watch/1"
+    assert first["schema"] == "churnlab.watch/2"
     assert first["values"]["memcached_curr_connections"] >= 5
     assert first["values"]["process_open_fds"] > 0
     pool = next(
         item
         for item in first["headroom"]
-        if item["metric"] == "ephemeral_ports_in_use" and item["port"] == str(memcached.address[1])
+        if item["metric"] == "ephemeral_ports_in_use"
+        and item["labels"]["port"] == str(memcached.address[1])
     )
     assert pool["value"] >= 5
     assert pool["share"] == pytest.approx(pool["value"] / pool["limit"], abs=1e-6)

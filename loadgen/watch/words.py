@@ -1,0 +1,68 @@
+"""How the watcher's numbers and places are written for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loadgen.units import format_duration
+from loadgen.watch.who import Destination, Holder
+
+NOTHING = "–"
+
+
+def amount(value: float) -> str:
+    """Return a number with thousands marked, with decimals only where it is small and needs them."""
+    if value != value or abs(value) >= 10 or value == int(value):  # noqa: PLR0124 - NaN
+        return f"{value:,.0f}"
+    return f"{value:.1f}"
+
+
+def rate(value: float | None) -> str:
+    """Return a rate a second."""
+    return NOTHING if value is None else f"{amount(value)}/s"
+
+
+def short_time(seconds: float | None) -> str:
+    """Return a time with three digits, such as `1.56 ms`."""
+    if seconds is None:
+        return NOTHING
+    for factor, unit in ((1, "s"), (1e-3, "ms")):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def endpoint(host: str, port: int, names: Mapping[tuple[str, int], str] | None = None) -> str:
+    """Return address and port; under another name where there is one."""
+    if names and (name := names.get((host, port))):
+        return name
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def outlook(line: Destination) -> str:
+    """Return what a destination comes to at its present rate."""
+    if line.exhausted_in == 0:
+        return "no port left: connect() fails"
+    words = []
+    if line.slow_in == 0:
+        words.append("slow now")
+    elif line.slow_in is not None:
+        words.append(f"slow in {format_duration(line.slow_in)}")
+    if line.exhausted_in is not None:
+        words.append(f"no port in {format_duration(line.exhausted_in)}")
+    if not words and line.reused:
+        words.append("TIME_WAIT ports are taken again")
+    return "; ".join(words)
+
+
+def owner(line: Holder) -> str:
+    """Return the process, as much of it as is known."""
+    if line.process:
+        return f"{line.process} ({line.pid})"
+    return "closed before it could be looked up" if line.cgroup in {"", "/"} else "one of several"
+
+
+def where(line: Holder) -> str:
+    """Return container and unit of a process, else its cgroup."""
+    parts = [f"container {line.container}" if line.container else "", line.unit]
+    return ", ".join(filter(None, parts)) or (line.cgroup if line.cgroup != "/" else "") or NOTHING
