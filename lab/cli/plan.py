@@ -25,7 +25,21 @@ _EPILOG = (
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--rate", type=types.RATE, required=True, help="Connections a second.")
+@click.option(
+    "--rate",
+    type=types.RATE,
+    default=None,
+    help="Connections a second.  [required, unless --from tells it]",
+)
+@click.option(
+    "--from",
+    "recording",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=None,
+    metavar="DIR",
+    help="Take rate, addresses, close mode, lifetimes and settings from what `loadgen watch --out DIR` "
+    "recorded; what is given besides counts instead.",
+)
 @click.option(
     "--clients",
     type=click.IntRange(1, 65_536),
@@ -82,8 +96,9 @@ _EPILOG = (
     metavar="FILE|-",
     help="Write the plan there as JSON.",
 )
-def command(**chosen: Any) -> None:
-    """Predict what a tuning does at a rate, and compute one that holds it.
+@click.pass_context
+def command(context: click.Context, /, **chosen: Any) -> None:
+    """Predict what a rate comes to under a tuning, and compute one that holds it.
 
     No connection is opened: the forecast follows from the settings, the addresses and what is known
     of the kernel (docs/capacity.md). `lab run` and `lab sweep` measure it.
@@ -92,12 +107,19 @@ def command(**chosen: Any) -> None:
     from lab.cli.edge import edge
     from loadgen.summary import encode
 
+    if chosen["rate"] is None and chosen["recording"] is None:
+        fail("how many connections a second? give --rate, or --from a recording")
     if isinstance(chosen["rate"], str):
         fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
     if "-" == chosen["output"] == chosen["json_file"]:
         fail("--output and --json cannot both be standard output")
-    with edge():
-        plan, note = _plan(chosen)
+    try:
+        if chosen["recording"] is None:
+            plan, note = _plan(chosen)
+        else:
+            plan, note = _recorded(chosen, _given(context)), ""
+    except (TuningError, CapacityError) as error:
+        fail(str(error))
     quiet = "-" in {chosen["output"], chosen["json_file"]}
     if not quiet:
         click.echo(planning.render(plan), nl=False)
@@ -147,6 +169,47 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         fresh, note = fresh_values(KEYS)
         known = {**fresh, **{key: value for key, value in wanted.items() if key in fresh}}
     return plan_for(demand, known, tuning=name), note
+
+
+def _given(context: click.Context) -> set[str]:
+    """Return the options that stand on the command line."""
+    source = click.core.ParameterSource.COMMANDLINE
+    return {name for name in context.params if context.get_parameter_source(name) == source}
+
+
+_FIELDS = {
+    "rate": "rate", "duration": "duration", "close": "close", "clients": "sources",
+    "servers": "destinations", "local_port_range": "local_port_range", "bind_early": "bind_early",
+    "conntrack": "tracked",
+}  # fmt: skip
+"""Options by what they are called in a load."""
+
+
+def _recorded(chosen: dict[str, Any], given: set[str]) -> Plan:
+    """Return the plan for a recorded load, on the host that was recorded.
+
+    Raises:
+        RecordingError: for a recording that cannot be read.
+        TuningError: for a tuning that cannot be read.
+        CapacityError: for a situation that cannot be.
+    """
+    from dataclasses import replace
+
+    import msgspec
+
+    from lab.plan.recorded import recorded
+    from lab.tunings import load, plan_for
+    from loadgen.watch.recorded import read
+
+    found = recorded(read(chosen["recording"]), rtt=chosen["rtt"])
+    mine = {_FIELDS[name]: chosen[name] for name in given & _FIELDS.keys()}
+    demand = replace(found.load, **mine)
+    known, name = dict(found.sysctls), "as recorded"
+    if "tuning" in given:
+        name = chosen["tuning"]
+        known |= {key: value for key, value in load(name, demand).values.items() if key in known}
+    plan = plan_for(demand, known, tuning=name, release=found.kernel)
+    return msgspec.structs.replace(plan, notes=[*found.notes, *plan.notes])
 
 
 def _write(where: str | None, text: str) -> None:

@@ -98,18 +98,21 @@ def recommended(demand: Load = DEMAND) -> Tuning:
     return parse(sysctl_file(plan, RECOMMENDED), name=RECOMMENDED, source="built-in")
 
 
-def plan_for(demand: Load, known: dict[str, str], *, tuning: str) -> Plan:
-    """Return the plan for a load on this kernel.
+def plan_for(
+    demand: Load, known: dict[str, str], *, tuning: str, release: str | None = None
+) -> Plan:
+    """Return the plan for a load.
 
     Args:
         demand: what is asked; `tracked` counts only where there is a conntrack table.
         known: the sysctls in force, by dotted key.
         tuning: the name of what is in force.
+        release: of the kernel; None for this one.
 
     Raises:
         CapacityError: when a setting cannot be.
     """
-    release = os.uname().release
+    release = release or os.uname().release
     load = replace(demand, tracked=demand.tracked and TRACKED_MOST in known)
     situation = Situation(load=load, settings=Settings.of(known), kernel=Kernel.of(release))
     return make(situation, known, tuning=tuning, kernel=release)

@@ -40,6 +40,8 @@ def command(
 ) -> None:
     """Rebuild summary.json and index.html from the run's other files, and print the summary.
 
+    A directory of `loadgen watch --out` becomes a page with its courses and what happened.
+
     Works on a run that was killed or whose files were cut off, too: the summary then covers what
     was recorded, and says what is missing.
     """
@@ -48,7 +50,13 @@ def command(
     from loadgen.report import junit as junit_xml
     from loadgen.report import page, table, text
     from loadgen.run import rundir, stored
+    from loadgen.watch.recorded import is_recording
 
+    if is_recording(directory):
+        if json_file or csv_file or junit:
+            fail("a recording has a page and no summary: leave --json, --csv and --junit out")
+        _recording(directory)
+        return
     if json_file == csv_file == "-":
         fail("--json - and --csv - both want stdout; give one of them a file")
     found = stored.salvage(directory)
@@ -72,3 +80,20 @@ def command(
     except OSError as error:
         fail(f"cannot write {error.filename or directory}: {error.strerror}")
     sys.exit(int(exit_code(found.summary)))
+
+
+def _recording(directory: Path) -> None:
+    from loadgen.files import write_whole
+    from loadgen.report import recording
+    from loadgen.report.page import recording as page
+    from loadgen.report.page.run import PAGE
+    from loadgen.watch.recorded import read
+
+    found = read(directory)
+    told = recording.tell(found)
+    path = directory / PAGE
+    try:
+        write_whole(path, page.render(found, told).encode())
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}")
+    click.echo(recording.text(told, str(path)), nl=False)

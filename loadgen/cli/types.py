@@ -107,6 +107,17 @@ def _workers(text: str) -> int | None:
     return number
 
 
+def _size(text: str) -> int:
+    digits = text.rstrip("KMGkmg")
+    factor = {"": 0, "K": 1, "M": 2, "G": 3}.get(text[len(digits) :].upper())
+    if factor is None or not digits.isdecimal() or len(digits) > 12:
+        raise ValueError(f"{text!r} is not a size: write bytes, or 500K, 64M, 2G")
+    size: int = int(digits) * 1024**factor
+    if not 1 << 20 <= size <= 1 << 40:
+        raise ValueError(f"{text!r}: a recording takes at least 1M and at most 1024G")
+    return size
+
+
 def _listen(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
@@ -123,3 +134,4 @@ SHARD = Parsed("i/n", _shard)
 NETWORK = Parsed("cidr", _network)
 WORKERS = Parsed("auto|n", _workers)
 LISTEN = Parsed("host:port", _listen)
+SIZE = Parsed("size", _size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "Examples: loadgen watch; loadgen watch 10.0.0.5:11211 --once; loadgen watch --netns web1 "
-    "--json | jq .headroom[0]; loadgen watch --listen :9101 --quiet. docs/metrics.md lists the "
-    "metrics."
+    "--json | jq .headroom[0]; loadgen watch --listen :9101 --out /var/lib/churnlab --quiet. "
+    "docs/watch.md shows them at work; docs/metrics.md lists the metrics."
 )
 
 
@@ -62,11 +63,26 @@ _EPILOG = (
     help="Serve OpenMetrics at /metrics, with node_exporter's names (extra: churnlab[metrics]).",
 )
 @click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="Record there, for hours or days; one that is there already is continued. See "
+    "`loadgen report DIR` and `lab plan --from DIR`.",
+)
+@click.option(
+    "--keep",
+    type=types.SIZE,
+    default="64M",
+    show_default=True,
+    help="Disk that the recording may take; the oldest goes first.",
+)
+@click.option(
     "--names",
     is_flag=True,
     help="Look up names for addresses (DNS) and ports (/etc/services), and show these.",
 )
-@click.option("--quiet", is_flag=True, help="Show nothing; for --listen.")
+@click.option("--quiet", is_flag=True, help="Show nothing; for --listen and --out.")
 def command(**options: Any) -> None:
     """Show how near a host is to its limits, when they are reached, and who uses them; no load.
 

@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+import click
+
 from loadgen.watch.session import Line, Session
 from loadgen.watch.terminal import Screen, Wakeup
 from loadgen.watch.view import Look, render, renderable
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from loadgen.watch.openmetrics import Exporter
+    from loadgen.watch.recorder import Recorder
 
 Names = Callable[[Line], Mapping[tuple[str, int], str]]
 
@@ -35,11 +38,16 @@ def watch(session: Session, options: dict[str, Any], exporter: Exporter | None) 
     start, round_number = time.monotonic(), 0
     with ExitStack() as stack:
         wakeup = stack.enter_context(Wakeup())
+        recorder = _recorder(options)
+        if recorder is not None:
+            stack.callback(recorder.close)
         show = _shown(session, options, wakeup)
         stack.enter_context(show)
         while True:
             if exporter is not None:
                 exporter.update(line.values, session.history.gauges())
+            if recorder is not None:
+                recorder.add(line, session)
             if not once or round_number:
                 show.show(line)
             done = once and round_number
@@ -143,6 +151,23 @@ def _json(line: Line) -> None:
 
 def _text(session: Session, where: str, look: Look) -> str:
     return render(session.history, session.sysctls, where, session.who, look)
+
+
+def _recorder(options: dict[str, Any]) -> Recorder | None:
+    if options["out"] is None:
+        return None
+    from loadgen.watch.recorder import Recorder
+
+    def warn(text: str) -> None:
+        click.echo(f"warning: {text}", err=True)
+
+    return Recorder(
+        options["out"],
+        most=options["keep"],
+        interval=options["interval"],
+        namespace=_where(options),
+        warn=warn,
+    )
 
 
 def _where(options: dict[str, Any]) -> str:

@@ -7,6 +7,11 @@ places       which container and unit a cgroup is (pure)
 words        how all that is written for people (pure)
 view         what a terminal shows of it (pure)
 terminal     the terminal itself: keys, sizes
+recording    what a recording is made of (pure)
+moments      what is worth a mark in it (pure)
+courses      a recording of days boiled down (pure)
+recorder     writes a recording
+recorded     reads one back
 names        names for addresses and ports, on request
 openmetrics  what a Prometheus server scrapes of it
 session      the readers of one namespace, read in turn

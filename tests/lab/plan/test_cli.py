@@ -70,7 +70,7 @@ def test_this_host_is_planned_for_as_it_is() -> None:
     [
         (["--rate", "max"], "--rate max: a plan needs a number"),
         (["--rate", "0"], "a rate is above 0"),
-        ([], "Missing option '--rate'"),
+        ([], "give --rate, or --from a recording"),
         (["--rate", "5", "--tuning", "articel"], "did you mean article?"),
         (["--rate", "5", "--tuning", "./none.conf"], "No such file"),
         (["--rate", "5", "--output", "-", "--json", "-"], "cannot both be standard output"),
