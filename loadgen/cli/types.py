@@ -122,7 +122,11 @@ def _listen(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
         raise ValueError(f"{text!r} is not an address to listen on: write :PORT or HOST:PORT")
-    return host.strip("[]"), int(port)
+    host = host.strip("[]")
+    labels = host.rstrip(".").split(".") if host else []
+    if ":" not in host and not all(0 < len(label) <= 63 and label.isascii() for label in labels):
+        raise ValueError(f"{text!r} is not an address to listen on: {host!r} is no name of a host")
+    return host, int(port)
 
 
 DURATION = Parsed("duration", _positive(parse_duration, "a duration"))

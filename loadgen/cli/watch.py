@@ -60,7 +60,8 @@ _EPILOG = (
     type=types.LISTEN,
     default=None,
     metavar="[HOST]:PORT",
-    help="Serve OpenMetrics at /metrics, with node_exporter's names (extra: churnlab[metrics]).",
+    help="Serve OpenMetrics at /metrics, with node_exporter's names, on 127.0.0.1 unless a HOST is "
+    "given; 0.0.0.0 is all addresses (extra: churnlab[metrics]).",
 )
 @click.option(
     "--out",
@@ -147,6 +148,9 @@ def _exporter(where: tuple[str, int] | None) -> Exporter | None:
     try:
         exporter = Exporter(host, port)
     except OSError as error:
-        fail(f"--listen {host}:{port}: {error.strerror}; give another port")
-    click.echo(f"serving http://{host or '0.0.0.0'}:{exporter.port}/metrics", err=True)  # noqa: S104 - what an empty host means, in words
+        fail(f"--listen {host}:{port}: {error.strerror}; give another address or port")
+    except ValueError as error:
+        fail(f"--listen: {error}")
+    shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
+    click.echo(f"serving http://{shown}:{exporter.port}/metrics", err=True)
     return exporter

@@ -45,7 +45,7 @@ def watch(session: Session, options: dict[str, Any], exporter: Exporter | None) 
         stack.enter_context(show)
         while True:
             if exporter is not None:
-                exporter.update(line.values, session.history.gauges())
+                exporter.update(line.values, session.history.gauges(), session.who)
             if recorder is not None:
                 recorder.add(line, session)
             if not once or round_number:

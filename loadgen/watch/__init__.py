@@ -13,6 +13,7 @@ courses      a recording of days boiled down (pure)
 recorder     writes a recording
 recorded     reads one back
 names        names for addresses and ports, on request
+http         an HTTP server that is bounded in everything
 openmetrics  what a Prometheus server scrapes of it
 session      the readers of one namespace, read in turn
 """

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     Metric,
     UnknownMetricFamily,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from loadgen.metrics import CATALOGUE
 from loadgen.summary import Number
 from loadgen.watch.headroom import Gauge
+from loadgen.watch.http import Answer, Server
+from loadgen.watch.who import Who
 
 _NODE_EXPORTER = ("netstat_", "nf_conntrack_stat_", "softnet_", "filefd_")
 _NODE_EXPORTER_ALONE = {
@@ -35,6 +38,8 @@ _NODE_EXPORTER_ALONE = {
     "nf_conntrack_entries_limit",
 }
 _SUFFIX = "_total"
+OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exported_name(name: str) -> str:
@@ -76,6 +81,65 @@ def families(values: Mapping[str, Number], gauges: Iterable[Gauge]) -> list[Metr
     return [*found, *labelled.values()]
 
 
+def who_families(who: Who | None) -> list[Metric]:
+    """Return what is exported of who uses what: ten destinations, owners and groups at most.
+
+    What will not happen at the present rate, and what cannot be told, is absent.
+    """
+    if who is None:
+        return []
+    place = ("source", "destination", "port")
+    families: dict[str, GaugeMetricFamily] = {}
+
+    def add(name: str, labels: tuple[str, ...], values: list[str], value: float | None) -> None:
+        if value is None:
+            return
+        full = f"churnlab_{name}"
+        family = families.get(full)
+        if family is None:
+            family = families[full] = GaugeMetricFamily(full, WHO[name], labels=labels)
+        family.add_metric(values, value)
+
+    for line in who.destinations:
+        values = [line.source, line.destination, str(line.port)]
+        for name, value in (
+            ("destination_time_wait_sockets", line.time_wait),
+            ("destination_live_sockets", line.live),
+            ("destination_connections_per_second", line.rate),
+            ("destination_lifetime_seconds", line.lifetime),
+            ("destination_connect_cpu_seconds", line.connect),
+            ("destination_slow_in_seconds", line.slow_in),
+            ("destination_exhausted_in_seconds", line.exhausted_in),
+        ):
+            add(name, place, values, value)
+    for entry in who.tracked:
+        values = [entry.source, entry.destination, str(entry.port)]
+        add("tracked_entries", place, values, entry.entries)
+    # A process that was seen twice, such as one that was restarted, is one series.
+    rates: dict[tuple[str, str, str], float] = {}
+    for owner in who.owners:
+        key = owner.process, owner.container, owner.unit
+        rates[key] = rates.get(key, 0.0) + (owner.rate or 0.0)
+    for key, rate in rates.items():
+        labels = ("process", "container", "unit")
+        add("owner_connections_per_second", labels, list(key), rate)
+    return list(families.values())
+
+
+WHO: Final = {
+    "destination_time_wait_sockets": "sockets in TIME_WAIT of connections that this host opened",
+    "destination_live_sockets": "sockets in any other state of connections that this host opened",
+    "destination_connections_per_second": "connections closed first by this host",
+    "destination_lifetime_seconds": "how long a connection lives, on average",
+    "destination_connect_cpu_seconds": "processor time that one connect() takes now, by the model",
+    "destination_slow_in_seconds": "time until connect() is slow at the present rate, 0 when it is",
+    "destination_exhausted_in_seconds": "time until no port is left at the present rate",
+    "tracked_entries": "entries of the connection-tracking table, by a sample",
+    "owner_connections_per_second": "connections opened by a process, by its share of live sockets",
+}
+"""Metrics with the labels of who, under `churnlab_`, with their meanings."""
+
+
 class _Latest(Collector):
     """Hands out the families of the latest reading."""
 
@@ -91,45 +155,52 @@ class _Latest(Collector):
         return self._collect()
 
 
-class _Server(Protocol):
-    def shutdown(self) -> None: ...
-
-    def server_close(self) -> None: ...
-
-
 class Exporter:
     """An HTTP endpoint, `/metrics`, that serves what it was last given.
 
+    The text is made when it is asked for, once for each reading, so that nobody's scrapes cost more
+    than one a reading.
+
     Args:
-        host: address to listen on; empty for all.
+        host: address or name to listen on; empty for 127.0.0.1.
         port: 1 to 65535, or 0 for any free one.
 
     Raises:
-        OSError: when the port cannot be had.
+        OSError: when the port cannot be had, or the name does not resolve.
+        ValueError: when the name cannot be one.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._lock = threading.Lock()
-        self._families: list[Metric] = []
-        registry = CollectorRegistry()
-        registry.register(_Latest(self._latest))
-        made = start_http_server(port, addr=host or "0.0.0.0", registry=registry)  # noqa: S104 - asked for
-        self._server: _Server = made[0]
-        self._thread: threading.Thread = made[1]
-        self.port: int = made[0].server_port
+        self._reading: tuple[Mapping[str, Number], list[Gauge], Who | None] = {}, [], None
+        self._made: dict[bool, bytes] = {}
+        self._registry = CollectorRegistry()
+        self._registry.register(_Latest(self._latest))
+        self._server = Server(host or "127.0.0.1", port, "/metrics", self._answer)
+        self.port = self._server.port
 
     def _latest(self) -> list[Metric]:
-        with self._lock:
-            return self._families
+        values, gauges, who = self._reading
+        return [*families(values, gauges), *who_families(who)]
 
-    def update(self, values: Mapping[str, Number], gauges: Iterable[Gauge]) -> None:
-        """Serve this reading from now on."""
-        made = families(values, gauges)
+    def _answer(self, accept: str) -> Answer:
+        # Prometheus asks for OpenMetrics by name, with whatever version; there is one here.
+        newer = "application/openmetrics-text" in accept
         with self._lock:
-            self._families = made
+            text = self._made.get(newer)
+            if text is None:
+                make = openmetrics.generate_latest if newer else generate_latest
+                text = self._made[newer] = make(self._registry)
+        return (OPENMETRICS if newer else PLAIN), text
+
+    def update(
+        self, values: Mapping[str, Number], gauges: Iterable[Gauge], who: Who | None = None
+    ) -> None:
+        """Serve this reading from now on."""
+        with self._lock:
+            self._reading = values, list(gauges), who
+            self._made.clear()
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()

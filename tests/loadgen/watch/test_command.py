@@ -87,6 +87,10 @@ def test_it_serves_metrics(tmp_path: Path) -> None:
         (["--pid", "4194305"], "no such process"),
         (["--stats"], "name one"),
         (["--listen", "nonsense"], "not an address to listen on"),
+        (["--listen", "a..b:1"], "no name of a host"),
+        (["--listen", "x" * 64 + ":1"], "no name of a host"),
+        (["--keep", "5K", "--out", "x"], "at least 1M"),
+        (["--keep", "lots", "--out", "x"], "is not a size"),
         (["no such host"], "not a target"),
     ],
 )
@@ -105,7 +109,7 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         done = loadgen("watch", "--listen", f"127.0.0.1:{port}", cwd=tmp_path)
     assert done.returncode == 2
-    assert "give another port" in done.stderr
+    assert "give another address or port" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
