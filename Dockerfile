@@ -14,12 +14,13 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/churnlab
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE hatch_build.py ./
+COPY tools tools
 COPY loadgen loadgen
 COPY lab lab
 RUN --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle,required=false \
     if [ -s /run/secrets/ca_bundle ]; then export PIP_CERT=/run/secrets/ca_bundle; fi; \
-    /opt/churnlab/bin/pip install --quiet --no-cache-dir --constraint constraints.txt . \
+    /opt/churnlab/bin/pip install --quiet --no-cache-dir --constraint constraints.txt '.[metrics]' \
     && /opt/churnlab/bin/pip uninstall --quiet --yes pip
 
 FROM debian:trixie-slim

@@ -18,17 +18,20 @@ VERBS = {
 }
 
 
+def command_group() -> LazyGroup:
+    """Return the command with its verbs."""
+    return LazyGroup(
+        name="lab",
+        package="lab.cli",
+        verbs=VERBS,
+        help=(
+            "Find out by experiment which kernel setting prevents connect failures here.\n\n"
+            "Exit codes: 0 pass, 1 unexpected error, 2 usage, 3 measurement invalid "
+            "(generator-limited, inconclusive), 99 verdict failed, 130 interrupted."
+        ),
+    )
+
+
 def main() -> None:
     """Run the command line and exit."""
-    run_command(
-        LazyGroup(
-            name="lab",
-            package="lab.cli",
-            verbs=VERBS,
-            help=(
-                "Find out by experiment which kernel setting prevents connect failures here.\n\n"
-                "Exit codes: 0 pass, 1 unexpected error, 2 usage, 3 measurement invalid "
-                "(generator-limited, inconclusive), 99 verdict failed, 130 interrupted."
-            ),
-        )
-    )
+    run_command(command_group())

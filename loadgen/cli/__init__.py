@@ -12,7 +12,8 @@ VERBS = {
 }
 
 
-def _group() -> LazyGroup:
+def command_group() -> LazyGroup:
+    """Return the command with its verbs."""
     return LazyGroup(
         name="loadgen",
         package="loadgen.cli",
@@ -27,4 +28,4 @@ def _group() -> LazyGroup:
 
 def main() -> None:
     """Run the command line and exit."""
-    run_command(_group())
+    run_command(command_group())

@@ -27,7 +27,7 @@ class LazyGroup(click.Group):
             **options,
         )
         self._package = package
-        self._verbs = verbs
+        self.verbs = verbs
         self.params.append(
             click.Option(
                 ["--version"],
@@ -41,11 +41,11 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the verbs in the order a newcomer meets them."""
-        return list(self._verbs)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import the verb's module."""
-        if cmd_name not in self._verbs:
+        if cmd_name not in self.verbs:
             return None
         command = import_module(f"{self._package}.{cmd_name}").command
         assert isinstance(command, click.Command)
@@ -54,7 +54,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """List the verbs without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(self._verbs.items()))
+            formatter.write_dl(list(self.verbs.items()))
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:

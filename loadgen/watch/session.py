@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
-
-import msgspec
+from typing import Final, Literal, Self
 
 from loadgen.sampling import (
     MachineReader,
@@ -25,19 +23,19 @@ from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.owners import Owners
 from loadgen.sampling.sock_diag import Endpoint
 from loadgen.sampling.tracked import TrackedReader
-from loadgen.summary import Number
+from loadgen.summary import Number, Record
 from loadgen.watch.forecast import rules
 from loadgen.watch.headroom import History, Reading
 from loadgen.watch.who import Memory, Who, who
 
-SCHEMA = "churnlab.watch/2"
+SCHEMA: Final = "churnlab.watch/2"
 _PORTS_SHARE, _TRACKED_SHARE = 0.005, 0.002
 """Of one core, for counting sockets and for reading conntrack's table: nothing else is measured here."""
 SETTINGS_EVERY = 10.0
 """Seconds between two readings of the settings in force."""
 
 
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
+class Limit(Record, frozen=True, kw_only=True):
     """One thing that runs into a limit."""
 
     metric: str
@@ -54,10 +52,10 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the limit is reached at this rate, 0 when it is."""
 
 
-class WatchLine(msgspec.Struct, frozen=True, kw_only=True):
+class Line(Record, frozen=True, kw_only=True):
     """One line of `loadgen watch --json`."""
 
-    schema: str = SCHEMA
+    schema: Literal["churnlab.watch/2"] = SCHEMA
     time: str
     """RFC 3339."""
     t: float

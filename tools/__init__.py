@@ -1,0 +1,1 @@
+"""Tools of the checkout; the build of the wheel uses one."""
