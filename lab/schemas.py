@@ -18,7 +18,7 @@ from loadgen.sampling.snapshots import SCHEMA as SNAPSHOT_SCHEMA
 from loadgen.sampling.snapshots import Kept
 from loadgen.summary import SCHEMA, Summary
 from loadgen.watch.session import SCHEMA as WATCH_SCHEMA
-from loadgen.watch.session import Line
+from loadgen.watch.session import WatchLine
 
 SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "about.schema.json": (About, "churnlab.about/1"),
@@ -33,7 +33,7 @@ SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "snapshot.schema.json": (Kept, SNAPSHOT_SCHEMA),
     "sweep.schema.json": (Sweep, SWEEP_SCHEMA),
     "validation.schema.json": (Validation, VALIDATION_SCHEMA),
-    "watch.schema.json": (Line, WATCH_SCHEMA),
+    "watch.schema.json": (WatchLine, WATCH_SCHEMA),
 }
 """Published under docs/schema: file, record and title."""
 

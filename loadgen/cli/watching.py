@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import click
 
-from loadgen.watch.session import Line, Session
+from loadgen.watch.session import Session, WatchLine
 from loadgen.watch.terminal import Screen, Wakeup
 from loadgen.watch.view import Look, render, renderable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from loadgen.watch.openmetrics import Exporter
     from loadgen.watch.recorder import Recorder
 
-Names = Callable[[Line], Mapping[tuple[str, int], str]]
+Names = Callable[[WatchLine], Mapping[tuple[str, int], str]]
 
 
 def watch(session: Session, options: dict[str, Any], exporter: Exporter | None) -> None:
@@ -63,7 +63,7 @@ def watch(session: Session, options: dict[str, Any], exporter: Exporter | None) 
 class _Plain:
     """Shows nothing, JSON lines, or the view as text once."""
 
-    def __init__(self, show: Callable[[Line], None], wakeup: Wakeup) -> None:
+    def __init__(self, show: Callable[[WatchLine], None], wakeup: Wakeup) -> None:
         self.show = show
         self._wakeup = wakeup
 
@@ -90,7 +90,7 @@ class _Live:
         self._session = session
         self._where = _where(options)
         self._names = _names(options)
-        self._line: Line | None = None
+        self._line: WatchLine | None = None
         self._frozen: tuple[Any, ...] | None = None
         self._screen = Screen(Look(), self._drawn, wakeup)
 
@@ -103,7 +103,7 @@ class _Live:
         history, who = self._frozen or (session.history, session.who)
         return renderable(history, session.sysctls, self._where, who, look, size)
 
-    def show(self, line: Line) -> None:
+    def show(self, line: WatchLine) -> None:
         self._line = line
         self._screen.look = _named(self._screen.look, self._names(line))
         self._screen.redraw()
@@ -131,7 +131,7 @@ def _shown(session: Session, options: dict[str, Any], wakeup: Wakeup) -> _Plain 
     where = _where(options)
     names = _names(options)
 
-    def text(line: Line) -> None:
+    def text(line: WatchLine) -> None:
         sys.stdout.write(_text(session, where, Look(names=names(line))))
         sys.stdout.flush()
 
@@ -142,7 +142,7 @@ def _shown(session: Session, options: dict[str, Any], wakeup: Wakeup) -> _Plain 
     return _Plain(text, wakeup) if options["once"] else _Live(session, options, wakeup)
 
 
-def _json(line: Line) -> None:
+def _json(line: WatchLine) -> None:
     import msgspec
 
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")

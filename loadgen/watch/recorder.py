@@ -32,7 +32,7 @@ from loadgen.watch.recording import (
     changes,
     encode,
 )
-from loadgen.watch.session import Line, Session
+from loadgen.watch.session import Session, WatchLine
 
 LEAST: Final = 1 << 20
 """Bytes that a recording may be bounded to at least."""
@@ -94,7 +94,7 @@ class Recorder:
         except OSError as error:
             raise RecordingError(f"cannot record to {directory}: {error.strerror}") from None
 
-    def add(self, line: Line, session: Session) -> None:
+    def add(self, line: WatchLine, session: Session) -> None:
         """Write one reading, who uses what if that is due, and what began or ended with it."""
         now = time.time()
         try:
@@ -109,7 +109,7 @@ class Recorder:
                 self._failing = False
                 self._warn(f"recording to {self._directory} goes on")
 
-    def _add(self, line: Line, session: Session, now: float) -> None:
+    def _add(self, line: WatchLine, session: Session, now: float) -> None:
         if self._descriptor < 0 or self._written >= self._most / _PARTS:
             self._rotate(session, now)
         t = round(now - self._origin, 3)

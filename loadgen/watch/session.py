@@ -52,7 +52,7 @@ class Limit(Record, frozen=True, kw_only=True):
     """Seconds until the limit is reached at this rate, 0 when it is."""
 
 
-class Line(Record, frozen=True, kw_only=True):
+class WatchLine(Record, frozen=True, kw_only=True):
     """One line of `loadgen watch --json`."""
 
     schema: Literal["churnlab.watch/2"] = SCHEMA

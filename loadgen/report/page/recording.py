@@ -6,7 +6,7 @@ from typing import Final
 
 from loadgen.report.numbers import count
 from loadgen.report.page import frame
-from loadgen.report.page.figures import Figure, Ink, Line, Marker, Plates
+from loadgen.report.page.figures import Curve, Figure, Ink, Marker, Plates
 from loadgen.report.recording import DESTINATIONS, OWNERS, RATE_COLUMNS, Told
 from loadgen.watch.courses import Boiled, Course
 from loadgen.watch.view import RATES
@@ -33,17 +33,17 @@ _OPENED: Final = (
 
 def _line(
     course: Course, label: str, x: list[float], begin: float, *, ink: Ink = "second", dash: int = 0
-) -> Line:
+) -> Curve:
     points = course.points()
     found: list[float | None] = [None] * len(x)
     low, high = list(found), list(found)
     if not points:
-        return Line(label, ink, dash, found, low, high)
+        return Curve(label, ink, dash, found, low, high)
     step = x[1] - x[0] if len(x) > 1 else 1.0
     for t, mean, least, most in points:
         place = min(len(x) - 1, max(0, round((t - begin) / step)))
         found[place], low[place], high[place] = mean, least, most
-    return Line(label, ink, dash, found, low, high)
+    return Curve(label, ink, dash, found, low, high)
 
 
 def _grid(found: Boiled) -> list[float]:
@@ -84,7 +84,7 @@ def plates(found: Boiled) -> Plates:
         most = found.courses.get(limit)
         if most is not None and most.peak is not None:
             if course.peak[0] >= _WORTH_DRAWING * most.peak[0]:
-                lines.append(Line("limit", "limit", 3, [most.peak[0]] * len(x)))
+                lines.append(Curve("limit", "limit", 3, [most.peak[0]] * len(x)))
             else:
                 notes.append(f"The limit, {count(most.peak[0])}, is far above this scale.")
         drawn.append(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from loadgen.sampling.namespace import run_inside
-from loadgen.watch.session import Line, Session
+from loadgen.watch.session import Session, WatchLine
 from tests.loadgen.sampling.network import SERVER, Pair, make_pair
 
 CHURNER = Path(__file__).with_name("churner.py")
@@ -87,7 +87,7 @@ def test_who_it_is_and_when_it_will_be_slow_and_fail() -> None:
     pair = make_pair()
     pair.set_client("net/ipv4/ip_local_port_range", "20000 21999")
     first, second = cgroup_of("a"), cgroup_of("b")
-    readings: list[tuple[float, Line]] = []
+    readings: list[tuple[float, WatchLine]] = []
     with ExitStack() as stack:
         for namespace in (pair.client, pair.server):
             stack.callback(os.close, namespace)

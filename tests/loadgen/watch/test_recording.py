@@ -25,7 +25,7 @@ from loadgen.watch.moments import QUIET, Marks
 from loadgen.watch.recorded import is_recording, read
 from loadgen.watch.recorder import LEAST, Recorder, RecordingError
 from loadgen.watch.recording import Head, Moment, Replay, Tick, Use, changes, decode, encode, pieces
-from loadgen.watch.session import Line
+from loadgen.watch.session import WatchLine
 from loadgen.watch.who import Memory, Who, who
 from tests.loadgen.watch.test_forecast import steady
 from tests.loadgen.watch.test_who import ONE, RULES, TWO
@@ -52,17 +52,17 @@ def using(first: float = 500, second: float = 250) -> Who:
     )
 
 
-def line(t: float, opened: float, who: Who | None = None, **values: float) -> Line:
+def line(t: float, opened: float, who: Who | None = None, **values: float) -> WatchLine:
     found: dict[str, Any] = {
         "netstat_Tcp_ActiveOpens": int(opened),
         "sockstat_TCP_tw": int(t * 10),
         **values,
     }
-    return Line(time="", t=t, values=found, headroom=[], who=who)
+    return WatchLine(time="", t=t, values=found, headroom=[], who=who)
 
 
 def record(
-    folder: Path, lines: list[Line], monkeypatch: pytest.MonkeyPatch, most: int = LEAST
+    folder: Path, lines: list[WatchLine], monkeypatch: pytest.MonkeyPatch, most: int = LEAST
 ) -> list[str]:
     """Write lines as if each was read at its own time; return what was warned of."""
     warned: list[str] = []
@@ -156,7 +156,7 @@ def test_it_rotates_and_stays_within_its_bound(
 ) -> None:
     """Noise that hardly compresses, four times as much as there is room for; the oldest goes."""
 
-    def noise(t: int) -> Line:
+    def noise(t: int) -> WatchLine:
         return line(
             t, t, None, **{f"x{n}": int.from_bytes(os.urandom(7), "big") for n in range(100)}
         )
