@@ -89,6 +89,14 @@ _EPILOG = (
     help="Write the sysctl.d file there.",
 )
 @click.option(
+    "--proof",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    metavar="DIR",
+    help="With --from: write before.conf, the host's settings as recorded, and after.conf, the same with "
+    "the plan's lines, there, and print the `lab run` that compares them under the recorded load.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, allow_dash=True),
@@ -109,6 +117,8 @@ def command(context: click.Context, /, **chosen: Any) -> None:
 
     if chosen["rate"] is None and chosen["recording"] is None:
         fail("how many connections a second? give --rate, or --from a recording")
+    if chosen["proof"] is not None and chosen["recording"] is None:
+        fail("--proof is for a recording; give --from DIR")
     if isinstance(chosen["rate"], str):
         fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
     if "-" == chosen["output"] == chosen["json_file"]:
@@ -134,6 +144,8 @@ def command(context: click.Context, /, **chosen: Any) -> None:
         target = chosen["output"]
         shown = target if "/" in target else f"./{target}"
         click.echo(f"\nwritten: {target}; prove it: {proof(plan, shown)}")
+    if chosen["proof"] is not None:
+        click.echo(f"\nprove it: {_proof(chosen, plan)}", err=quiet)
     if not plan.then.holds:
         raise SystemExit(int(Exit.FAILED))
 
@@ -210,6 +222,25 @@ def _recorded(chosen: dict[str, Any], given: set[str]) -> Plan:
         known |= {key: value for key, value in load(name, demand).values.items() if key in known}
     plan = plan_for(demand, known, tuning=name, release=found.kernel)
     return msgspec.structs.replace(plan, notes=[*found.notes, *plan.notes])
+
+
+def _proof(chosen: dict[str, Any], plan: Plan) -> str:
+    """Write the two tunings, and return the command that compares them."""
+    from lab.plan.files import compared, proof
+    from loadgen.watch.recorded import read
+
+    folder: Path = chosen["proof"]
+    head = read(chosen["recording"]).head
+    assert head is not None
+    before, after = compared(plan, head.sysctls)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"cannot write {folder}: {error.strerror}")
+    shown = f"./{folder}" if not folder.is_absolute() else str(folder)
+    _write(f"{folder}/before.conf", before)
+    _write(f"{folder}/after.conf", after)
+    return proof(plan, f"{shown}/after.conf", f"{shown}/before.conf")
 
 
 def _write(where: str | None, text: str) -> None:

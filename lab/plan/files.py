@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from lab.analysis.text import count, plural
+from lab.capacity import KEYS
 from lab.plan.records import Plan
+from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.tuning import parse
 
 _CLOSES: Final = {
@@ -22,10 +25,17 @@ def topology(plan: Plan) -> str:
     return f"{clients} to {servers}, {_CLOSES[plan.load.close]}"
 
 
-def proof(plan: Plan, file: str) -> str:
-    """Return the command that puts a plan's file to the test."""
+def proof(plan: Plan, file: str, before: str = "") -> str:
+    """Return the command that puts a plan's file to the test.
+
+    Args:
+        plan: see above.
+        file: the tuning that should hold.
+        before: the one that it is compared with; empty for the kernel's defaults.
+    """
     load = plan.load
-    words = [f"lab run --after {file} --rate {plan.now.rate:g}"]
+    first = f"--before {before} " if before else ""
+    words = [f"lab run {first}--after {file} --rate {plan.now.rate:g}"]
     for option, value, default in (
         ("--clients", load.sources, 1),
         ("--servers", load.destinations, 1),
@@ -67,6 +77,37 @@ def sysctl_file(plan: Plan, name: str = "plan") -> str:
     text = "\n".join(lines) + "\n"
     parse(text, name=name, source="plan")
     return text
+
+
+def compared(plan: Plan, sysctls: Mapping[str, str]) -> tuple[str, str]:
+    """Return two tunings: a host's settings as they were, and the same with the plan's lines.
+
+    Only settings that decide how fast connections can churn and that a namespace has for itself: the
+    lab's namespaces begin with the kernel's defaults, the host had its own.
+
+    Args:
+        plan: for that host.
+        sysctls: in force there, by dotted key.
+    """
+    own = {
+        key: sysctls[key]
+        for key in KEYS
+        if sysctls.get(key) and CATALOGUE[key].scope == "namespace"
+    }
+    new = own | {line.key: line.value for line in plan.lines if line.scope == "namespace"}
+    texts = []
+    for title, values in (("as recorded", own), ("as recorded, with the plan's lines", new)):
+        lines = [f"# The host's settings, {title}; for lab run.", *_settings(values)]
+        texts.append("\n".join(lines) + "\n")
+    return texts[0], texts[1]
+
+
+def _settings(values: Mapping[str, str]) -> list[str]:
+    # A namespace without connection tracking has none of its settings.
+    return [
+        f"{'-' if key.startswith('net.netfilter.') else ''}{key} = {' '.join(value.split())}"
+        for key, value in values.items()
+    ]
 
 
 def _comment(text: str, width: int = 96) -> list[str]:
