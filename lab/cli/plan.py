@@ -106,7 +106,7 @@ _EPILOG = (
 )
 @click.pass_context
 def command(context: click.Context, /, **chosen: Any) -> None:
-    """Predict what a rate comes to under a tuning, and compute one that holds it.
+    """Predict what a tuning does at a rate, and compute one that holds it.
 
     No connection is opened: the forecast follows from the settings, the addresses and what is known
     of the kernel (docs/capacity.md). `lab run` and `lab sweep` measure it.
@@ -123,13 +123,11 @@ def command(context: click.Context, /, **chosen: Any) -> None:
         fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
     if "-" == chosen["output"] == chosen["json_file"]:
         fail("--output and --json cannot both be standard output")
-    try:
+    with edge():
         if chosen["recording"] is None:
             plan, note = _plan(chosen)
         else:
             plan, note = _recorded(chosen, _given(context)), ""
-    except (TuningError, CapacityError) as error:
-        fail(str(error))
     quiet = "-" in {chosen["output"], chosen["json_file"]}
     if not quiet:
         click.echo(planning.render(plan), nl=False)
