@@ -246,7 +246,9 @@ class Walk:
             self._ask()
         while True:
             size = self._socket.recv_into(self._buffer)
-            last = self._pieces.take(self._view[:size], found)
+            part: list[Entry | None] = []
+            last = self._pieces.take(self._view[:size], part)
+            found += [self._known.setdefault(entry, entry) for entry in part]
             pieces += 1
             if last:
                 self._asked = False
