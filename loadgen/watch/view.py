@@ -150,9 +150,10 @@ def _outlook(gauge: Gauge, who: Who | None, sysctls: Mapping[str, str]) -> str:
 def _limits(
     history: History, sysctls: Mapping[str, str], who: Who | None, look: Look, width: int
 ) -> Table:
-    wide = width >= _WIDE
+    wide, narrow = width >= _WIDE, width < _NARROW
     table = _table(
-        ("limit", ""), ("", ""), ("used", "right"), ("now", "right"), ("of", "right"),
+        ("limit", ""), ("", ""), ("used", "right"),
+        *([] if narrow else [("now", "right"), ("of", "right")]),
         *([("change/s", "right")] if wide else []), (_OUTLOOK, ""),
     )  # fmt: skip
     gauges = _one_pool(history.gauges())
@@ -165,8 +166,7 @@ def _limits(
             Text(gauge.title if wide else _brief(gauge)),
             Text(bar(gauge.share, length, plain=look.plain), style=style),
             Text(f"{gauge.share:.1%}", style=style),
-            amount(gauge.value),
-            amount(gauge.limit),
+            *([] if narrow else [amount(gauge.value), amount(gauge.limit)]),
             *([change if change not in {"+0", "-0"} else "0"] if wide else []),
             Text(_outlook(gauge, who, sysctls), style=style),
         )
@@ -180,15 +180,17 @@ def _brief(gauge: Gauge) -> str:
 
 def _destinations(who: Who, look: Look, width: int, most: int) -> Table:
     named, key = ORDERS[look.order]
-    wide = width >= _WIDE
+    wide, narrow = width >= _WIDE, width < _NARROW
     lines = sorted(who.destinations, key=key)
     table = _table(
-        *([("from", "")] if wide else []), ("toward", ""), ("ports", "right"), ("share", "right"),
-        ("a second", "right"), *([("live", "right"), ("lives", "right")] if wide else []),
-        ("connect()", "right"), (_OUTLOOK, ""), title=f"Destinations, by {named}",
+        *([("from", "")] if wide else []), ("toward", ""), ("ports", "right"),
+        *([] if narrow else [("share", "right")]), ("a second", "right"),
+        *([("live", "right"), ("lives", "right")] if wide else []),
+        *([] if narrow else [("connect()", "right")]), (_OUTLOOK, ""), title=f"Destinations, by {named}",
     )  # fmt: skip
     for line in lines[:most]:
         style = "" if line.share is None else _style(line.share)
+        share = NOTHING if line.share is None else f"{line.share:.1%}"
         table.add_row(
             *(
                 [Text(words.endpoint(line.source, 0, look.names).removesuffix(":0"))]
@@ -197,10 +199,10 @@ def _destinations(who: Who, look: Look, width: int, most: int) -> Table:
             ),
             Text(words.endpoint(line.destination, line.port, look.names)),
             amount(line.held),
-            Text(NOTHING if line.share is None else f"{line.share:.1%}", style=style),
+            *([] if narrow else [Text(share, style=style)]),
             words.rate(line.rate),
             *([amount(line.live), words.short_time(line.lifetime)] if wide else []),
-            words.short_time(line.connect),
+            *([] if narrow else [words.short_time(line.connect)]),
             Text(words.outlook(line), style=style),
         )
     more = who.more_destinations + max(0, len(lines) - most)
