@@ -127,6 +127,9 @@ SNMP = (
             "InDiscards": "IP packets received in order but dropped for want of memory and the like",
             "OutDiscards": "IP packets dropped on the way out for want of memory and the like",
             "OutNoRoutes": "IP packets dropped because no route led to their destination",
+            "InHdrErrors": "IP packets dropped for a fault in their header, or at the end of their "
+            "time to live",
+            "InAddrErrors": "IP packets dropped because their destination could not be theirs",
         },
     ),
     *_proc(
@@ -196,6 +199,11 @@ NETSTAT = (
         "TcpExt",
         {"PAWSTimewait": "SYNs refused by a TIME_WAIT socket because of an old timestamp"},
         since="6.16",
+    ),
+    *_proc(
+        "netstat",
+        "IpExt",
+        {"InNoRoutes": "IP packets that came in and that no route leads on from here"},
     ),
 )
 
@@ -275,6 +283,44 @@ PORTS = (
         "ports that connect() may choose from, ip_local_reserved_ports taken off, for each "
         "(source, destination, destination port)",
     ),
+)
+
+NAT = (
+    Metric(
+        "nat_ports_in_use",
+        "gauge",
+        "1",
+        "/proc/net/nf_conntrack",
+        "-",
+        "ports that source NAT holds toward one destination, the one that has the most of them; "
+        "entries that have ended and are not forgotten yet included",
+        limit="nat_ports_limit",
+    ),
+    Metric(
+        "nat_ports_limit",
+        "gauge",
+        "1",
+        "nft -j list ruleset",
+        "-",
+        "ports that the source NAT's rule chooses from, for each destination",
+    ),
+)
+
+ROUTES = tuple(
+    Metric(
+        f"routes_{kind}",
+        "gauge",
+        "1",
+        "NETLINK_ROUTE",
+        "-",
+        f"ends of the path (servers and clients, 16 at most) to which {what}",
+    )
+    for kind, what in (
+        ("missing", "no route leads from here"),
+        ("blackhole", "a blackhole route leads: packets vanish, uncounted"),
+        ("prohibit", "a prohibit route leads: packets are refused, uncounted"),
+        ("unreachable", "an unreachable route leads: packets are refused, uncounted"),
+    )
 )
 
 LISTENER = (

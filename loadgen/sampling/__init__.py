@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from loadgen.sampling.machine import MachineReader, ProcessReader
 from loadgen.sampling.memcached import MemcachedReader
+from loadgen.sampling.nat import NatReader
 from loadgen.sampling.ports import PortReader, PortsInUse
 from loadgen.sampling.reader import NamespaceReader, Snapshot
+from loadgen.sampling.routes import RouteReader
 from loadgen.sampling.sampler import Reader, Sampler
 from loadgen.sampling.sock_diag import Listener, Pool
 from loadgen.sampling.sysctls import sysctls_in_force
@@ -20,11 +22,13 @@ __all__ = [
     "MachineReader",
     "MemcachedReader",
     "NamespaceReader",
+    "NatReader",
     "Pool",
     "PortReader",
     "PortsInUse",
     "ProcessReader",
     "Reader",
+    "RouteReader",
     "Sampler",
     "Snapshot",
     "sysctls_in_force",

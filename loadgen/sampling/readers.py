@@ -8,20 +8,44 @@ from types import TracebackType
 from typing import Self
 
 from loadgen.config import RunConfig
-from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER, Sample
+from loadgen.sample import (
+    MIDDLE_ROLES,
+    ROLE_CLIENT,
+    ROLE_HOST,
+    ROLE_PROXY,
+    ROLE_SERVER,
+    Sample,
+)
 from loadgen.sampling import (
     MachineReader,
     MemcachedReader,
     NamespaceReader,
+    NatReader,
+    ProcessReader,
     Reader,
+    RouteReader,
     Sampler,
     sysctls_in_force,
 )
+from loadgen.sampling.machine import processes_of
 from loadgen.sampling.namespace import open_namespace
+from loadgen.sampling.routes import source_toward
 from loadgen.sampling.snapshots import Place, State
 
 _HOST_STRIDE = 10
 """The machine's figures are wanted once a second at the default interval, not ten times."""
+
+
+def _special(role: str, namespace: int, reader: NamespaceReader) -> list[Reader]:
+    """Return what else is read of a role: a NAT's ports, a server's descriptors."""
+    found: list[Reader] = []
+    if role in MIDDLE_ROLES and role != ROLE_PROXY:
+        found.append(NatReader(namespace))
+    if role in {ROLE_SERVER, ROLE_PROXY}:
+        processes = processes_of([listener.inode for listener in reader.listeners])
+        if processes:
+            found.append(ProcessReader(processes))
+    return found
 
 
 class Readers:
@@ -41,6 +65,8 @@ class Readers:
             namespaces: dict[str, int | None] = {ROLE_CLIENT: None}
             for role, name in config.namespaces.items():
                 namespaces[role] = stack.enter_context(open_namespace(name))
+            targets = [host for host, _ in config.addresses]
+            sources = config.source_addresses or source_toward(targets)
             readers: dict[str, list[Reader]] = {}
             self._namespaces: dict[str, NamespaceReader] = {}
             for role, namespace in namespaces.items():
@@ -52,7 +78,10 @@ class Readers:
                     anywhere=role != ROLE_CLIENT,
                 )
                 self._namespaces[role] = reader
-                readers[role] = [reader]
+                ends = {ROLE_CLIENT: targets, ROLE_SERVER: sources}.get(role, [*targets, *sources])
+                readers[role] = [reader, RouteReader(namespace, ends)]
+                if namespace is not None:
+                    readers[role] += _special(role, namespace, reader)
                 self.sysctls[role] = sysctls_in_force(namespace)
             self._memcached = MemcachedReader(
                 config.addresses, namespace=namespaces.get(ROLE_SERVER)

@@ -75,6 +75,8 @@ class Listener:
     port: int
     queue: int
     limit: int
+    inode: int = 0
+    """By which its process can be found, in /proc/PID/fd."""
 
 
 # --- requests -----------------------------------------------------------------------------------
@@ -177,7 +179,8 @@ _RECORD = HEADER.size + 72
 _ERROR = struct.Struct("=i")
 _LISTENER = struct.Struct("!4xH2x16s")
 _QUEUES_AT = 56
-_QUEUES = struct.Struct("=II")
+_QUEUES = struct.Struct("=II4xI")
+"""Receive queue, send queue, then the uid and the inode."""
 _KIND_SIZE = 12
 """Length, type, flags and sequence number: alike in all records of a run."""
 _KEY_AT, _KEY_SIZE = 22, 34
@@ -304,8 +307,8 @@ def find_listeners(chunk: memoryview, sequence: int, found: list[Listener]) -> b
     at, length = next_record(chunk, 0, sequence)
     while length > 0:
         port, address = _LISTENER.unpack_from(chunk, at + HEADER.size)
-        queue, limit = _QUEUES.unpack_from(chunk, at + HEADER.size + _QUEUES_AT)
-        found.append(Listener(address_text(address), port, queue, limit))
+        queue, limit, inode = _QUEUES.unpack_from(chunk, at + HEADER.size + _QUEUES_AT)
+        found.append(Listener(address_text(address), port, queue, limit, inode))
         at, length = next_record(chunk, at + align(length), sequence)
     return length == _DONE
 
