@@ -54,7 +54,7 @@ DESCRIPTIONS: dict[Outcome, str] = {
     Outcome.FD_EXHAUSTED: "the client had no file descriptor left (EMFILE, ENFILE)",
     Outcome.NO_MEMORY: "the kernel had no memory for the socket (ENOMEM, ENOBUFS)",
     Outcome.CONNECT_TIMEOUT: "no answer to the SYN before the deadline",
-    Outcome.CONNECT_REFUSED: "the server's host answered the SYN with RST",
+    Outcome.CONNECT_REFUSED: "the SYN was answered with RST or 'port unreachable'",
     Outcome.UNREACHABLE: "no route, or a router or firewall said unreachable",
     Outcome.DENIED: "a local rule forbade the connection (EPERM, EACCES)",
     Outcome.BAD_SOURCE: "the source address does not belong to this host",
@@ -86,6 +86,8 @@ _BY_PHASE: dict[tuple[Phase, int], Outcome] = {
     (Phase.BIND, errno.EADDRNOTAVAIL): Outcome.BAD_SOURCE,
     (Phase.CONNECT, errno.EADDRNOTAVAIL): Outcome.LOCAL_PORT_EXHAUSTED,
     (Phase.CONNECT, errno.EADDRINUSE): Outcome.LOCAL_PORT_EXHAUSTED,
+    # A blackhole route on this host (fib_props in net/ipv4/fib_semantics.c).
+    (Phase.CONNECT, errno.EINVAL): Outcome.UNREACHABLE,
     (Phase.CONNECT, errno.ECONNREFUSED): Outcome.CONNECT_REFUSED,
     # A RST that answers a SYN is ECONNREFUSED, always; these two mean that the handshake was
     # already over when the first send() met the reset.

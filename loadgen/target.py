@@ -75,7 +75,7 @@ def allowed(address: str, extra: Iterable[Network] = ()) -> bool:
 
 def is_loopback(address: str) -> bool:
     """Return whether `address` never leaves this machine."""
-    return ipaddress.ip_address(address).is_loopback
+    return _plain(address).is_loopback
 
 
 def refusal(target: Target, address: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from loadgen.diagnosis import handshake, plain, ports, reached, refusal, reply
+from loadgen.diagnosis import handshake, middle, plain, ports, reached, refusal, reply, spoken
 from loadgen.diagnosis.causes import CATALOGUE, TIME_WAIT_OVERFLOW
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.success import explanations
@@ -33,6 +33,8 @@ RULES: tuple[Rule, ...] = (
     ports.ports_exhausted,
     ports.port_search_slow,
     ports.bind_early,
+    spoken.another_protocol,
+    middle.proxy_ports,
     refusal.connection_limit,
     refusal.refused,
     refusal.aborted_by_listener,

@@ -18,7 +18,14 @@ from types import MappingProxyType
 from typing import Final
 
 from loadgen.outcome import Outcome
-from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
+from loadgen.sample import (
+    ROLE_CLIENT,
+    ROLE_HOST,
+    ROLE_NAT,
+    ROLE_PROXY,
+    ROLE_ROUTER,
+    ROLE_SERVER,
+)
 from loadgen.summary import Blame, Cause, Evidence
 
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -37,7 +44,10 @@ class Place:
 PLACES: Final[Mapping[str, Place]] = MappingProxyType(
     {
         ROLE_CLIENT: Place("client", "client_host", "on the client"),
+        ROLE_ROUTER: Place("between", "network", "on the router"),
         ROLE_HOST: Place("between", "network", "on the host between client and server"),
+        ROLE_NAT: Place("nat", "network", "on the NAT"),
+        ROLE_PROXY: Place("proxy", "server_host", "on the proxy's host"),
         ROLE_SERVER: Place("server", "server_host", "on the server's host"),
     }
 )
@@ -188,7 +198,34 @@ PACKET_LOSS: Final = CauseKind(
     "network",
     "packets were lost between the two hosts, and neither counts them as its own drop",
     "look at the devices in between: ip -s link and ethtool -S on both ends, switch ports, firewalls "
-    "and routers on the way (their namespaces can be watched with --netns host=)",
+    "and routers on the way (their namespaces can be watched with --netns router=, nat=, proxy= or host=)",
+)
+
+NAT_PORTS_EXHAUSTED: Final = CauseKind(
+    "nat_ports_exhausted",
+    "network",
+    "the NAT has no port left toward the server",
+    "on the NAT: a wider port range in the rule, or more addresses to translate to; shorter conntrack "
+    "timers (net.netfilter.nf_conntrack_tcp_timeout_time_wait, 120 s, and _close_wait, _fin_wait) let "
+    "go of ports sooner; more server addresses or ports multiply them; keeping connections open, or "
+    "fewer of them, needs fewer. A client's own settings do not help",
+)
+TIME_WAIT_ANSWERS: Final = CauseKind(
+    "time_wait_answers_syn",
+    "server_host",
+    "SYNs met a socket in TIME_WAIT on the server, which took them for old segments",
+    "a port was used again, by another client behind the same NAT or after a change of clock, while the "
+    "server still held the old connection: let the client close first, or keep the NAT's conntrack "
+    "entries as long as TIME_WAIT lasts (net.netfilter.nf_conntrack_tcp_timeout_time_wait of 60 s and "
+    "more), or give it more ports and addresses",
+)
+PROXY_PORTS_EXHAUSTED: Final = CauseKind(
+    "proxy_ports_exhausted",
+    "server_host",
+    "the proxy ran out of local ports toward its backends",
+    "the proxy is a client of its backends: there net.ipv4.tcp_tw_reuse = 1 or a wider "
+    "net.ipv4.ip_local_port_range helps, as do more backend or source addresses; best is to let it "
+    "keep its connections to the backends open (pools, http-reuse). The client's settings do not help",
 )
 
 # --- no way there, or back ----------------------------------------------------------------------
@@ -205,6 +242,13 @@ NO_ROUTE: Final = CauseKind(
     "client_host",
     "the client's host has no route to the server",
     "add the route; `ip route get SERVER` shows which one is missing",
+)
+NO_ROUTE_BETWEEN: Final = CauseKind(
+    "no_route_between",
+    "network",
+    "a box between client and server has no route for these packets",
+    "on that box, `ip route get SERVER` and `ip route get CLIENT` show the route to add or mend; "
+    "`ip route show type blackhole` (prohibit, unreachable) lists routes that lead nowhere",
 )
 NO_WAY_BACK: Final = CauseKind(
     "no_way_back",
@@ -256,6 +300,13 @@ SERVER_CONNECTION_LIMIT: Final = CauseKind(
     "raise memcached -c, which costs file descriptors (LimitNOFILE=) and some kilobytes of memory "
     "for each connection; or let clients keep fewer connections open",
 )
+SERVER_DESCRIPTORS: Final = CauseKind(
+    "server_out_of_file_descriptors",
+    "server_host",
+    "the server has no file descriptor left, and stopped accepting connections",
+    "raise its limit of open files (LimitNOFILE= in its unit, ulimit -n where it is started); its "
+    "connection limit (memcached -c) is not what it ran into",
+)
 SERVER_SILENT: Final = CauseKind(
     "server_silent",
     "server",
@@ -269,6 +320,18 @@ SERVER_SLOW: Final = CauseKind(
     "the server answers, but too slowly for this rate",
     "give the server more threads (memcached -t) or CPU, or spread the load over more servers; a "
     "longer --timeout only hides it",
+)
+WRONG_PROTOCOL: Final = CauseKind(
+    "wrong_protocol",
+    "server",
+    "the server does not speak memcached's text protocol{protocol}",
+    "{help}",
+)
+AUTHENTICATION_WANTED: Final = CauseKind(
+    "authentication_wanted",
+    "server",
+    "the server wants a password before it answers",
+    "memcached runs with -Y (or -S): load an instance without it",
 )
 SERVER_REFUSES: Final = CauseKind(
     "server_refuses",
@@ -357,6 +420,15 @@ GENERATOR_SATURATED: Final = CauseKind(
     "the generator could not keep up with the schedule",
     "lower --rate, give it more --workers, or keep other work off its cores",
 )
+BEYOND_CLIENT: Final = CauseKind(
+    "lost_beyond_client",
+    "network",
+    "this host did all it could{what}",
+    "what it was cannot be told from here; where these hosts run on this machine, --netns server=PID "
+    "(router=, nat=, proxy=) tells; else, on the server: `nstat -az TcpExtListenOverflows "
+    "TcpExtListenDrops TcpExtTCPReqQFullDrop TcpExtPAWSTimewait IpOutNoRoutes` and `nft list ruleset`; "
+    "there and on every box between: `conntrack -S`, `conntrack -C` and `ip route get` for both ends",
+)
 UNEXPLAINED: Final = CauseKind(
     "unexplained",
     "network",
@@ -377,23 +449,31 @@ CATALOGUE: Final[Mapping[str, CauseKind]] = MappingProxyType(
                 for family in (CONNTRACK_FULL, CONNTRACK_DROPS, FIREWALL, REVERSE_PATH_FILTER)
                 for role in PLACES
             ),
+            NAT_PORTS_EXHAUSTED,
+            TIME_WAIT_ANSWERS,
+            PROXY_PORTS_EXHAUSTED,
             SOFTNET_BACKLOG_FULL,
             PACKET_LOSS,
             UNREACHABLE,
             NO_ROUTE,
+            NO_ROUTE_BETWEEN,
             NO_WAY_BACK,
             ACCEPT_QUEUE_OVERFLOW,
             SYN_QUEUE_FULL,
             SYN_COOKIES_SENT,
             LISTENER_DROPS,
             SERVER_CONNECTION_LIMIT,
+            SERVER_DESCRIPTORS,
             SERVER_SILENT,
             SERVER_SLOW,
             SERVER_REFUSES,
             SERVER_GONE,
+            WRONG_PROTOCOL,
+            AUTHENTICATION_WANTED,
             *PLAIN.values(),
             IN_FLIGHT_LIMIT,
             GENERATOR_SATURATED,
+            BEYOND_CLIENT,
             UNEXPLAINED,
         )
     }

@@ -22,6 +22,7 @@ with the packets that went unanswered.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from loadgen.diagnosis.causes import (
     CONNTRACK_DROPS,
@@ -32,10 +33,11 @@ from loadgen.diagnosis.causes import (
     SOFTNET_BACKLOG_FULL,
     UNREACHABLE,
 )
-from loadgen.diagnosis.listener import listener
+from loadgen.diagnosis.listener import listener, time_wait_answers
+from loadgen.diagnosis.middle import nat_exhausted, no_way, unrouted
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
-from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
+from loadgen.sample import ROLE_CLIENT, ROLE_HOST
 from loadgen.summary import Evidence, Number
 
 _TCP = "netstat_Tcp_"
@@ -50,6 +52,7 @@ def suspects(observation: Observation, since: float = 0.0) -> list[Suspect]:
     found = [
         *_conntrack(observation, since),
         *listener(observation, since),
+        *time_wait_answers(observation, since),
         *_firewalls(observation, since),
         *_machine(observation, since),
         *_neighbour(observation, since),
@@ -61,7 +64,7 @@ def suspects(observation: Observation, since: float = 0.0) -> list[Suspect]:
 
 
 def _conntrack(observation: Observation, since: float) -> Iterator[Suspect]:
-    for role in (ROLE_CLIENT, ROLE_HOST, ROLE_SERVER):
+    for role in PLACES:
         drops = observation.change("nf_conntrack_stat_drop", role, since)
         if not drops:
             continue
@@ -80,6 +83,10 @@ def _conntrack(observation: Observation, since: float) -> Iterator[Suspect]:
         failed = observation.change(_EXT + "TCPRetransFail", ROLE_CLIENT, since)
         if role == ROLE_CLIENT and failed:
             evidence.append(_own_retransmissions(observation, since))
+        exhausted = None if full else nat_exhausted(observation, role, drops)
+        if exhausted is not None:
+            yield replace(exhausted, evidence=[*exhausted.evidence, *evidence])
+            continue
         family = CONNTRACK_FULL if full else CONNTRACK_DROPS
         yield Suspect(family.at(role), drops, evidence)
 
@@ -106,8 +113,9 @@ def swallowed(observation: Observation, role: str, since: float = 0.0) -> Number
 
     What comes in (InReceives) is delivered (InDelivers) or forwarded (ForwDatagrams); what is made
     (OutRequests) or forwarded is handed to a device (OutTransmits). Kernels before 6.7 do not count
-    the last step, so on them only packets that came in can be missed. Those that conntrack,
-    rp_filter and a lack of memory took have counters of their own and are not among them.
+    the last step, so on them only packets that came in can be missed. Those that have a counter of
+    their own (conntrack, rp_filter, a missing route, a damaged header, a lack of memory) are not
+    among them.
     """
     if observation.metric(_IP + "InReceives", role) is None:
         return 0
@@ -124,6 +132,9 @@ def swallowed(observation: Observation, role: str, since: float = 0.0) -> Number
         "nf_conntrack_stat_drop",
         _EXT + "IPReversePathFilter",
         _IP + "InDiscards",
+        _IP + "InHdrErrors",
+        _IP + "InAddrErrors",
+        "netstat_IpExt_InNoRoutes",
         _IP + "OutDiscards",
     )
     return max(0, gap - sum(map(moved, known)))
@@ -146,9 +157,12 @@ def swallowed_evidence(observation: Observation, role: str, since: float = 0.0) 
 
 def _firewalls(observation: Observation, since: float) -> Iterator[Suspect]:
     change = observation.change
-    roles = [ROLE_CLIENT, observation.between, observation.server]
-    for role in dict.fromkeys(role for role in roles if role is not None):
-        count = swallowed(observation, role, since)
+    dropped = {role: swallowed(observation, role, since) for role in observation.places}
+    yield from unrouted(observation, since, dropped)
+    for role, packets in dropped.items():
+        if role in observation.middle and no_way(observation, role):
+            continue
+        count = packets
         evidence = [swallowed_evidence(observation, role, since)]
         failed = change(_EXT + "TCPRetransFail", role, since) if role == ROLE_CLIENT else 0
         if failed and not change("nf_conntrack_stat_drop", ROLE_CLIENT, since):
@@ -159,7 +173,7 @@ def _firewalls(observation: Observation, since: float) -> Iterator[Suspect]:
             count = max(count, failed + min(first, failed))
         if count:
             yield firewall(role, count, evidence)
-    for role in dict.fromkeys(role for role in roles if role is not None):
+    for role in dropped:
         filtered = change(_EXT + "IPReversePathFilter", role, since)
         text = f"rp_filter {PLACES[role].where} dropped {{n}} packets"
         counted = observation.counter(_EXT + "IPReversePathFilter", role, text, since)

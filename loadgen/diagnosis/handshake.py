@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadgen.diagnosis import drops
-from loadgen.diagnosis.causes import ACCEPT_QUEUE_OVERFLOW, PACKET_LOSS, SERVER_SILENT
+from loadgen.diagnosis.causes import (
+    ACCEPT_QUEUE_OVERFLOW,
+    BEYOND_CLIENT,
+    PACKET_LOSS,
+    SERVER_SILENT,
+)
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
 from loadgen.outcome import Outcome
@@ -143,6 +148,8 @@ def _lost_on_the_way(
         ledger.ruled_out.append(
             "conntrack, firewalls and queues: no counter of the namespaces watched moved"
         )
+    if observation.server is None and not observation.middle:
+        return _beyond(observation, ledger, retransmitted)
     if observation.server is None:
         ledger.ruled_out.append("the server's side was not watched: give its namespace (--netns)")
         return None
@@ -161,9 +168,30 @@ def _lost_on_the_way(
     return packet_loss(observation, count, evidence)
 
 
+def _beyond(observation: Observation, ledger: Ledger, retransmitted: Number) -> Cause | None:
+    """Return what is known where only the client was watched: that its own host is not to blame."""
+    if drops.swallowed(observation, ROLE_CLIENT) or not retransmitted:
+        return None
+    count = ledger.take([Outcome.CONNECT_TIMEOUT])
+    evidence = [
+        observation.count_evidence(Outcome.CONNECT_TIMEOUT, count),
+        observation.counter(
+            _SYN_RETRANSMITTED, ROLE_CLIENT, "{n} SYNs were sent again, and left this host"
+        ),
+        observation.counter(
+            "netstat_TcpExt_TCPRetransFail", ROLE_CLIENT, "this host itself dropped {n} of them"
+        ),
+    ]
+    what = (
+        ": the SYNs left it and nobody answered. A full queue of the listener, a firewall, a full "
+        "conntrack table, a NAT without ports, a missing route or loss look alike from here"
+    )
+    return BEYOND_CLIENT.explains(count, evidence, first_at=evidence[0].at, words={"what": what})
+
+
 def packet_loss(observation: Observation, count: int, evidence: list[Evidence]) -> Cause:
     """Return loss between the two hosts as a cause."""
-    watched = [ROLE_CLIENT, ROLE_SERVER, *([observation.between] if observation.between else [])]
+    watched = observation.places
     evidence = [
         *evidence,
         Evidence(

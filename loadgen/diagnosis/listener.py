@@ -14,7 +14,10 @@ from loadgen.diagnosis.causes import (
     LISTENER_DROPS,
     NO_WAY_BACK,
     SERVER_CONNECTION_LIMIT,
+    SERVER_DESCRIPTORS,
     SYN_QUEUE_FULL,
+    TIME_WAIT_ANSWERS,
+    CauseKind,
 )
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
@@ -23,6 +26,10 @@ from loadgen.summary import Evidence, Number
 
 _EXT = "netstat_TcpExt_"
 _IP = "netstat_Ip_"
+_OWN_DESCRIPTORS = 64
+"""Of a memcached, beside its connections, at the most; -c counts them too."""
+_NEAR = 0.9
+"""Of -c."""
 
 
 def listener_disabled(observation: Observation) -> list[Evidence]:
@@ -38,7 +45,7 @@ def listener_disabled(observation: Observation) -> list[Evidence]:
             observation.counter(
                 "memcached_listen_disabled_num",
                 ROLE_SERVER,
-                "memcached stopped listening at its connection limit (listen_disabled_num +{n})",
+                "memcached stopped listening, as at a limit of connections (listen_disabled_num +{n})",
             )
         )
     limit = observation.metric("listen_queue_limit", server) if server else None
@@ -75,6 +82,56 @@ def connections_held(observation: Observation) -> list[Evidence]:
     return [replace_evidence(held, limit.last, text)]
 
 
+def kind_of_limit(observation: Observation) -> tuple[CauseKind, list[Evidence]]:
+    """Return which limit made the server stop accepting: its descriptors or its connections.
+
+    accept() fails for want of a descriptor (EMFILE) as it does at -c, and memcached stops listening
+    for either. Its process tells where it is visible; else that -c was not near.
+    """
+    used = observation.most("process_open_fds", ROLE_SERVER)
+    allowed = observation.metric("process_max_fds", ROLE_SERVER)
+    if used is not None and allowed is not None:
+        assert isinstance(used.value, int | float)
+        if used.value >= allowed.last - 1:
+            text = f"the server had {used.value:,} of {allowed.last:,} files open that it may have"
+            return SERVER_DESCRIPTORS, [replace_evidence(used, allowed.last, text)]
+        return SERVER_CONNECTION_LIMIT, []
+    held = observation.most("memcached_curr_connections", ROLE_SERVER)
+    limit = observation.metric("memcached_max_connections", ROLE_SERVER)
+    if held is None or limit is None:
+        return SERVER_CONNECTION_LIMIT, []
+    assert isinstance(held.value, int | float)
+    near = limit.last - held.value <= _OWN_DESCRIPTORS or held.value >= _NEAR * limit.last
+    return (SERVER_CONNECTION_LIMIT if near else SERVER_DESCRIPTORS), []
+
+
+def time_wait_answers(observation: Observation, since: float) -> Iterator[Suspect]:
+    """Yield the server's TIME_WAIT sockets as the suspect of SYNs that they answered.
+
+    A SYN that reaches a socket in TIME_WAIT begins a new connection there, unless its timestamp is
+    older than the last of the old connection (PAWS, RFC 7323, 5.3): then it is answered with the old
+    connection's ACK. A client answers that with RST and tries again; behind a NAT that has forgotten
+    the old connection, the ACK never reaches it.
+    """
+    server = observation.server
+    refused = observation.change(_EXT + "PAWSTimewait", server, since)
+    refused = refused or observation.change(_EXT + "TCPACKSkippedTimeWait", server, since)
+    if server is None or not refused:
+        return
+    evidence = []
+    for name, text in (
+        ("PAWSTimewait", "{n} SYNs had an older timestamp than the TIME_WAIT socket they met"),
+        ("TCPACKSkippedTimeWait", "{n} ACKs to such SYNs were left out by the rate limit"),
+    ):
+        if observation.change(_EXT + name, server, since):
+            evidence.append(observation.counter(_EXT + name, server, text, since))
+    waiting = observation.most("sockstat_TCP_tw", server)
+    if waiting is not None:
+        text = f"the server held {waiting.value:,} sockets in TIME_WAIT"
+        evidence.append(replace_evidence(waiting, None, text))
+    yield Suspect(TIME_WAIT_ANSWERS, refused, evidence)
+
+
 def listener(observation: Observation, since: float) -> Iterator[Suspect]:
     """Yield every reason for which the server's listener dropped packets from `since` on."""
     server = observation.server
@@ -90,7 +147,8 @@ def listener(observation: Observation, since: float) -> Iterator[Suspect]:
         )
         disabled = listener_disabled(observation)
         if disabled:
-            yield Suspect(SERVER_CONNECTION_LIMIT, overflows, [*disabled, counted])
+            kind, more = kind_of_limit(observation)
+            yield Suspect(kind, overflows, [*more, *disabled, counted])
         else:
             yield accept_queue(observation, overflows, [counted])
     refused = observation.change(_EXT + "TCPReqQFullDrop", server, since)

@@ -11,7 +11,7 @@ from loadgen.diagnosis.honesty import Attribution
 from loadgen.diagnosis.series import NEVER_READ, Series
 from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
-from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, Sample
+from loadgen.sample import MIDDLE_ROLES, ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.summary import Cause, Evidence, Latency, MetricRange, Number
 
 _ALWAYS_READ = "netstat_Tcp_InSegs"
@@ -39,6 +39,8 @@ class Observation:
     """In force when the run began, by role."""
     latency: Mapping[str, Latency] = field(default_factory=dict)
     """Of the attempts that ended ok, from the intended start; by tag, lateness included."""
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    """What servers speak that do not speak memcached's text, by `host:port`."""
 
     # --- whose namespaces were seen ---------------------------------------------------------
 
@@ -56,9 +58,15 @@ class Observation:
         )
 
     @property
-    def between(self) -> str | None:
-        """The role of a bridge's or router's namespace on the way; None where none was sampled."""
-        return ROLE_HOST if self.metric(_ALWAYS_READ, ROLE_HOST) is not None else None
+    def middle(self) -> tuple[str, ...]:
+        """The roles of the boxes on the way that were sampled."""
+        return tuple(role for role in MIDDLE_ROLES if self.metric(_ALWAYS_READ, role) is not None)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The roles of all namespaces on the way that were sampled, the client's first."""
+        last = () if self.server in {None, ROLE_CLIENT} else (ROLE_SERVER,)
+        return (ROLE_CLIENT, *self.middle, *last)
 
     def setting(self, name: str, role: str | None) -> str | None:
         """Return a sysctl that was in force in a role's namespace, None where nobody knows."""

@@ -7,9 +7,10 @@ does not count was a firewall's, on the host whose books do not balance (`drops.
 
 from __future__ import annotations
 
-from loadgen.diagnosis import drops, listener
+from loadgen.diagnosis import drops, handshake, listener, middle
 from loadgen.diagnosis.causes import (
     NO_ROUTE,
+    NO_ROUTE_BETWEEN,
     SERVER_CONNECTION_LIMIT,
     SERVER_GONE,
     SERVER_REFUSES,
@@ -61,7 +62,12 @@ def refused(observation: Observation, ledger: Ledger) -> list[Cause]:
     server, change = observation.server, observation.change
     causes: list[Cause] = []
     own = drops.swallowed(observation, ROLE_CLIENT)
-    sent = change(_TCP + "OutRsts", server) if server else (0 if own >= count else count)
+    if own >= handshake.COMPLETE * count:
+        # All of them met a rule of the client's own, which answered with RST or port unreachable.
+        evidence = [drops.swallowed_evidence(observation, ROLE_CLIENT)]
+        taken = ledger.take([Outcome.CONNECT_REFUSED])
+        return [drops.firewall(ROLE_CLIENT, own, evidence).explains(taken, whole)]
+    sent = change(_TCP + "OutRsts", server) if server else count
     genuine = ledger.take([Outcome.CONNECT_REFUSED], int(sent))
     if genuine:
         causes.append(_nobody_listens(observation, ledger, genuine, whole))
@@ -82,11 +88,10 @@ def refused(observation: Observation, ledger: Ledger) -> list[Cause]:
 
 
 def _firewalls(observation: Observation) -> list[tuple[str, Number, list[Evidence]]]:
-    places = dict.fromkeys((observation.server, observation.between, ROLE_CLIENT))
     return [
         (role, count, [drops.swallowed_evidence(observation, role)])
-        for role in places
-        if role is not None and (count := drops.swallowed(observation, role))
+        for role in reversed(observation.places)
+        if (count := drops.swallowed(observation, role))
     ]
 
 
@@ -143,7 +148,17 @@ def aborted_by_listener(observation: Observation, ledger: Ledger) -> list[Cause]
 
 
 def no_way_there(observation: Observation, ledger: Ledger) -> list[Cause]:
-    """Attempts that met ENETUNREACH or EHOSTUNREACH."""
+    """Attempts that met ENETUNREACH or EHOSTUNREACH, or what a route on this host says instead."""
+    lacking = middle.no_way(observation, ROLE_CLIENT)
+    if lacking:
+        # Its own routing table says so; the kernel counts a missing route, but none of the others.
+        refused_here = [
+            observation.count_evidence(outcome, ledger.outcomes[outcome])
+            for outcome in (Outcome.UNREACHABLE, Outcome.DENIED)
+            if ledger.outcomes.get(outcome)
+        ]
+        taken = ledger.take([Outcome.UNREACHABLE, Outcome.DENIED])
+        return [NO_ROUTE.explains(taken, [*refused_here, *lacking])] if taken else []
     count = ledger.open(Outcome.UNREACHABLE)
     if not count:
         return []
@@ -176,10 +191,13 @@ def _told_unreachable(observation: Observation, count: int) -> Suspect:
             )
         text = "the client's own host reported {n} times that its next hop does not answer"
         return drops.unreachable(count, [observation.counter(name, ROLE_CLIENT, text)])
-    for role in (observation.server, observation.between):
-        if role not in (None, ROLE_CLIENT) and change(name, role):
+    for role in reversed(observation.places[1:]):
+        if change(name, role):
             evidence = [observation.counter(name, role, "it sent {n} ICMP unreachable messages")]
-            if role is not None and drops.swallowed(observation, role):
+            lacking = middle.no_way(observation, role) if role in observation.middle else []
+            if lacking:
+                return Suspect(NO_ROUTE_BETWEEN, count, [*lacking, *evidence])
+            if drops.swallowed(observation, role):
                 evidence.append(drops.swallowed_evidence(observation, role))
                 return drops.firewall(role, count, evidence)
             return drops.unreachable(count, evidence)

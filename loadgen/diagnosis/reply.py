@@ -12,7 +12,7 @@ import math
 import msgspec
 
 from loadgen.diagnosis import drops, handshake, listener
-from loadgen.diagnosis.causes import IN_FLIGHT_LIMIT, SERVER_CONNECTION_LIMIT, SERVER_SLOW
+from loadgen.diagnosis.causes import IN_FLIGHT_LIMIT, SERVER_SLOW
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import replace_evidence
 from loadgen.outcome import Outcome
@@ -36,7 +36,8 @@ def lost_requests(observation: Observation, ledger: Ledger) -> list[Cause]:
     disabled = listener.listener_disabled(observation)
     if disabled:
         taken = ledger.take([Outcome.REPLY_TIMEOUT])
-        causes.append(SERVER_CONNECTION_LIMIT.explains(taken, [whole, *disabled]))
+        kind, more = listener.kind_of_limit(observation)
+        causes.append(kind.explains(taken, [whole, *more, *disabled]))
     lost = _lost(observation, ledger.open(Outcome.REPLY_TIMEOUT))
     if lost:
         causes.append(_loss(observation, ledger.take([Outcome.REPLY_TIMEOUT], lost), whole))
@@ -104,25 +105,30 @@ def _queue(observation: Observation) -> list[Evidence]:
 
 def slowness(observation: Observation, count: int, evidence: list[Evidence]) -> Cause:
     """Return a server that answers too slowly as a cause."""
-    reply = _reply_time(observation)
-    if reply is not None:
+    first = observation.latency.get("first_byte")
+    if first is not None:
+        text = f"of the answers that came, half took {format_duration(first.p50)} or more to begin"
         evidence = [
             *evidence,
             Evidence(
-                metric="latency_total",
-                value=round(reply, 6),
+                metric="latency_first_byte",
+                value=first.p50,
                 limit=observation.config.timeout,
                 role=ROLE_GENERATOR,
-                text=f"answers that came took {format_duration(reply)} on average once connected",
+                text=text,
             ),
         ]
     return SERVER_SLOW.explains(count, evidence)
 
 
 def _reply_time(observation: Observation) -> float | None:
-    """Return how long an answered attempt took from its handshake on; None when none was."""
+    """Return how long an answered attempt took from its handshake on; None when none was.
+
+    Handshakes of attempts that failed later are counted too, and may have taken longer than all of an
+    answered attempt: the usual one stands for those that were answered.
+    """
     total, connect = observation.latency.get("total"), observation.latency.get("connect")
-    return None if total is None or connect is None else max(0.0, total.mean - connect.mean)
+    return None if total is None or connect is None else max(0.0, total.mean - connect.p50)
 
 
 def full_flight(observation: Observation, ledger: Ledger) -> list[Cause]:

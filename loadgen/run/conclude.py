@@ -31,6 +31,7 @@ from loadgen.summary import (
     Validity,
     Verdict,
 )
+from loadgen.target import is_loopback
 
 
 class About(msgspec.Struct, kw_only=True):
@@ -51,6 +52,8 @@ class About(msgspec.Struct, kw_only=True):
     origin: float | None = None
     """Time 0 of the run on CLOCK_MONOTONIC, in seconds; None until it is fixed. Whoever watches the
     same machine from elsewhere puts its readings on the run's clock with it."""
+    spoken: dict[str, str] = msgspec.field(default_factory=dict)
+    """What servers speak that do not speak memcached's text, by `host:port`, asked after the run."""
     snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)
     ended: Ended | None = None
     """None while the run goes on, and for good when it was killed."""
@@ -99,6 +102,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
         kernel=kernel,
         sysctls=about.sysctls,
         latency=latencies,
+        spoken=about.spoken,
     )
     causes = diagnosis.diagnose(observation)
     reasons = honesty.saturation(series, attribution, totals.scheduled, by_role.get(ROLE_HOST, []))
@@ -205,10 +209,10 @@ def _warnings(
             f"{attribution.generator} of {totals.scheduled} arrivals were dropped by the generator",
             "too few to matter; lower --rate for none",
         )
-    if config.close == "client" and any(a[0].startswith("127.") for a in config.addresses):
+    if config.close == "client" and any(is_loopback(host) for host, _ in config.addresses):
         warn(
             "loopback",
-            "on 127/8 the default tcp_tw_reuse=2 already reuses ports in TIME_WAIT",
+            "on 127/8 and ::1 the default tcp_tw_reuse=2 already reuses ports in TIME_WAIT",
             "test between two namespaces (lab run) to see what a network would do",
         )
     return found

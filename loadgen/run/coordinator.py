@@ -20,10 +20,11 @@ import msgspec
 import trio
 
 from loadgen import __version__, thresholds
+from loadgen.accounting import add
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError, Exit
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick
-from loadgen.run import environment
+from loadgen.run import environment, spoken
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.run.process import WorkerProcess
 from loadgen.run.recorder import OnSample, Recorder
@@ -153,6 +154,9 @@ class Coordinator:
             await self._read(readers, origin, force=True)
             self._recorder.finish(self._ended.elapsed)
             await self._keep_fresh(readers, origin, about)
+            totals = add(worker.done.totals for worker in self._workers if worker.done is not None)
+            if spoken.doubtful(totals) and not self._ended.interrupted:
+                about.spoken = await trio.to_thread.run_sync(spoken.ask, config.addresses)
 
     async def _obey_signals(self, scope: trio.CancelScope) -> None:
         """On the first SIGINT or SIGTERM end the run in good order, on the second at once."""

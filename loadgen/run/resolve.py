@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -65,10 +66,13 @@ def _is_local(address: str) -> bool:
 
 
 def _can_bind(address: str) -> bool:
-    with socket.socket(_family(address), socket.SOCK_STREAM) as probe, suppress(OSError):
-        probe.bind((address, 0))
+    with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            # Every port of it is taken: for the run to find out, and it is ours all the same.
+            return error.errno == errno.EADDRINUSE
         return True
-    return False
 
 
 def _is_ours(address: str, namespaces: Collection[str]) -> bool:

