@@ -9,7 +9,7 @@ import msgspec
 
 from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, Lines
 from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
-from lab.claims.records import CLAIMS_SCHEMA, Claims
+from lab.claims.records import BY_KERNEL_SCHEMA, CLAIMS_SCHEMA, ByKernel, Claims
 from lab.plan.records import PLAN_SCHEMA, Plan
 from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
 from loadgen.run.conclude import About
@@ -24,6 +24,7 @@ SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "about.schema.json": (About, "churnlab.about/1"),
     "ablation.schema.json": (Ablation, ABLATION_SCHEMA),
     "claims.schema.json": (Claims, CLAIMS_SCHEMA),
+    "claims-by-kernel.schema.json": (ByKernel, BY_KERNEL_SCHEMA),
     "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
     "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
     "lines.schema.json": (Lines, LINES_SCHEMA),

@@ -28,6 +28,18 @@ class CapacityError(ChurnlabError):
     """A situation that cannot be. One line that names the offender."""
 
 
+def version_of(release: str) -> tuple[int, int]:
+    """Return the two leading numbers of a kernel release, such as `6.18.44-generic`.
+
+    Raises:
+        CapacityError: when it does not begin with two numbers.
+    """
+    match = re.match(r"(\d+)\.(\d+)", release, re.ASCII)
+    if match is None:
+        raise CapacityError(f"kernel release {release!r} does not begin with two numbers")
+    return int(match[1]), int(match[2])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
     """How this kernel looks for a port, and when it reuses one.
@@ -46,6 +58,10 @@ class Kernel:
     """A search begins 1 to 8 ports of its kind beyond the last one's end, at random (~5.18,
     "tcp: add small random increments to the source port"); before, at the next."""
 
+    whole_seconds: bool = False
+    """tcp_tw_reuse compares whole seconds: a port of one second is free in the next, 0 to 1 s old;
+    since 6.14 it rests for tcp_tw_reuse_delay (19ce8cd30465, ca6a6f93867a)."""
+
     @classmethod
     def of(cls, release: str) -> Kernel:
         """Return what a kernel of this release does, such as `6.18.44-generic`.
@@ -53,15 +69,13 @@ class Kernel:
         Raises:
             CapacityError: when it does not begin with two numbers.
         """
-        match = re.match(r"(\d+)\.(\d+)", release)
-        if match is None:
-            raise CapacityError(f"kernel release {release!r} does not begin with two numbers")
-        version = int(match[1]), int(match[2])
+        version = version_of(release)
         return cls(
             parity_first=version >= (4, 2),
             socket_range=version >= (6, 3),
             socket_range_in_order=version >= (6, 8),
             skips=version >= (5, 18),
+            whole_seconds=version < (6, 14),
         )
 
 

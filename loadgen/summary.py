@@ -9,7 +9,8 @@ every valid summary, and that `Summary.unaccounted` checks:
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -188,6 +189,30 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     trio: str | None = None
     churnlab: str | None = None
     """Versions."""
+    guest: dict[str, str] | None = None
+    """In a virtual machine, what is known of the machine around it: `accelerator` (kvm or emulation),
+    `host`, `host_kernel`, …"""
+
+
+EMULATED: Final = "emulation"
+"""What `environment["guest"]["accelerator"]` is where processors are emulated."""
+EMULATED_WORDS: Final = (
+    "measured on emulated processors: what is counted holds, but times and what a machine can "
+    "carry are the emulator's"
+)
+
+
+def emulated(environment: Environment | Mapping[str, Any]) -> bool:
+    """Whether this was measured on emulated processors, so that no time in it is a kernel's.
+
+    Args:
+        environment: as `loadgen.run.environment.describe` gives it, or as it was stored.
+    """
+    if isinstance(environment, Environment):
+        guest: object = environment.guest
+    else:
+        guest = environment.get("guest")
+    return isinstance(guest, Mapping) and guest.get("accelerator") == EMULATED
 
 
 class Summary(Losses, Record, frozen=True, kw_only=True):

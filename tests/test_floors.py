@@ -34,7 +34,7 @@ FLOORS: Final = {
         {"analysis", "testbed"},
         {"plan", "trials", "doctor"},
         {"tunings", "report"},
-        {"sweep", "ablate", "claims", "compose"},
+        {"sweep", "ablate", "claims", "compose", "vm"},
         {"schemas"},
         {"cli"},
     ),

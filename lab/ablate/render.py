@@ -184,7 +184,7 @@ def ablation_sheet(found: Ablation, trials: Trials, environment: Mapping[str, ob
     facts = [
         ("Load", "none" if found.rate is None else f"{text.count(found.rate)}/s"),
         ("For", text.NOTHING if found.duration is None else _span(found)),
-        ("Kernel", str(environment.get("kernel", "unknown"))),
+        ("Kernel", text.kernel(environment)),
         ("Started", text.moment(found.started_at)),
     ]
     about = (

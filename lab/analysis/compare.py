@@ -36,7 +36,7 @@ from lab.analysis.stats import (
 from lab.analysis.text import count, plural
 from lab.analysis.verdict import ArmFacts, Loss, judge
 from loadgen.report.rows import gate, ranked_causes
-from loadgen.summary import Summary
+from loadgen.summary import EMULATED_WORDS, Summary, emulated
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -274,6 +274,8 @@ def _warnings(before: ArmTrials, after: ArmTrials) -> list[str]:
             else "one has none"
         )
         lines.append(f"need >= {need} trials of each arm for intervals of 95%: {few}")
+    if any(emulated(s.environment) for arm in (before, after) for s in arm.summaries):
+        lines.append(EMULATED_WORDS)
     for arm in (before, after):
         unbalanced = sum(1 for summary in arm.summaries if summary.unaccounted())
         if unbalanced:

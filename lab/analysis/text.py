@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lab.analysis.records import Estimate, MetricComparison
 from loadgen.report.numbers import (
     NOTHING,
@@ -13,6 +15,7 @@ from loadgen.report.numbers import (
     share,
     significant,
 )
+from loadgen.summary import emulated
 
 __all__ = [
     "NOTHING",
@@ -20,6 +23,7 @@ __all__ = [
     "count",
     "effect",
     "interval",
+    "kernel",
     "memory",
     "moment",
     "percent",
@@ -30,6 +34,12 @@ __all__ = [
     "share",
     "significant",
 ]
+
+
+def kernel(environment: Mapping[str, object]) -> str:
+    """Return which kernel it was, and what no reader of a time may miss about its processors."""
+    release = str(environment.get("kernel", "unknown"))
+    return f"{release}, on emulated processors" if emulated(environment) else release
 
 
 def interval(estimate: Estimate | None, unit: str) -> str:

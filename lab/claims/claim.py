@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
+from lab.claims.expected import Change, Paper, Place, predicted
 from lab.claims.findings import Finding
 from lab.claims.records import Result, Verdict
 
 F = TypeVar("F", bound=Finding)
+
+FAILED: Final = "the experiment failed: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,10 @@ class Claim(Generic[F]):
     """What each outcome of the rule means to a reader who wonders whether to follow the advice."""
     condition: str = ""
     """When it holds; for the outcome `conditional`."""
-    paper: Verdict
-    """The verdict that documentation and sources of Linux 6.18 predict."""
+    paper: Paper
+    """The verdict that documentation and sources predict, for every kernel or for each."""
+    changes: tuple[Change, ...] = ()
+    """What about this changed with a release of the kernel."""
     instead: str = ""
     """What to do; empty where the claim is no advice."""
     sources: tuple[str, ...] = ()
@@ -58,12 +63,13 @@ class BeyondTest:
     sources: tuple[str, ...] = field(default=())
 
 
-def judge(claim: Claim[F], finding: F, *, experiment: str, seconds: float) -> Result:
+def judge(claim: Claim[F], finding: F, place: Place, *, experiment: str, seconds: float) -> Result:
     """Return the result that a finding gives a claim.
 
     Args:
         claim: whose rule decides.
         finding: of the claim's type.
+        place: where it was measured.
         experiment: the name of what measured it.
         seconds: how long that took.
 
@@ -90,12 +96,12 @@ def judge(claim: Claim[F], finding: F, *, experiment: str, seconds: float) -> Re
         sources=list(claim.sources),
         experiment=experiment,
         seconds=seconds,
-        paper=claim.paper,
+        paper=predicted(claim.paper, place),
     )
 
 
 def not_measured(
-    claim: Claim[F], reason: str, *, experiment: str, seconds: float, failed: bool
+    claim: Claim[F], reason: str, place: Place, *, experiment: str, seconds: float, failed: bool
 ) -> Result:
     """Return the result of a claim whose experiment could not be done, or went wrong."""
     return Result(
@@ -106,13 +112,13 @@ def not_measured(
         verdict="untestable_here",
         metric=claim.metric,
         expected=claim.expected,
-        reading=f"the experiment failed: {reason}" if failed else reason,
+        reading=f"{FAILED}{reason}" if failed else reason,
         instead=claim.instead,
         sources=list(claim.sources),
         experiment=experiment,
         seconds=seconds,
         failed=failed,
-        paper=claim.paper,
+        paper=predicted(claim.paper, place),
     )
 
 

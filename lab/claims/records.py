@@ -9,6 +9,7 @@ import msgspec
 from loadgen.summary import Record
 
 CLAIMS_SCHEMA: Final = "churnlab.claims/1"
+BY_KERNEL_SCHEMA: Final = "churnlab.claims-by-kernel/1"
 
 Verdict = Literal["confirmed", "refuted", "conditional", "untestable_here"]
 
@@ -46,7 +47,7 @@ class Result(Record, frozen=True, kw_only=True):
     failed: bool = False
     """The experiment went wrong in a way that was not foreseen."""
     paper: Verdict
-    """The verdict that documentation and sources of Linux 6.18 predict."""
+    """The verdict that documentation and sources predict for this kernel and this host's memory."""
 
     @property
     def surprising(self) -> bool:
@@ -68,3 +69,10 @@ class Claims(Record, frozen=True, kw_only=True):
     finished: bool
     """False when it was interrupted; `claims` then has those that were decided."""
     claims: list[Result]
+
+
+class ByKernel(Record, frozen=True, kw_only=True):
+    """`claims.json` of several kernels, oldest first."""
+
+    schema: Literal["churnlab.claims-by-kernel/1"] = BY_KERNEL_SCHEMA
+    kernels: list[Claims]

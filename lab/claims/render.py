@@ -23,7 +23,7 @@ WORDS: Final[dict[Verdict, str]] = {
     "conditional": "conditional",
     "untestable_here": "untestable here",
 }
-_STYLES: Final[dict[Verdict, str]] = {
+STYLES: Final[dict[Verdict, str]] = {
     "confirmed": "green",
     "refuted": "red",
     "conditional": "yellow",
@@ -46,9 +46,10 @@ def tally(claims: Claims) -> str:
     )
 
 
-def _place(claims: Claims) -> str:
+def place(claims: Claims) -> str:
+    """Return kernel, processors and memory."""
     about = claims.environment
-    machine = [f"Linux {claims.kernel}"]
+    machine = [f"Linux {text.kernel(about)}" if "kernel" in about else f"Linux {claims.kernel}"]
     if about.get("architecture"):
         machine.append(str(about["architecture"]))
     if about.get("cpus"):
@@ -68,7 +69,7 @@ def _surprises(claims: Claims) -> list[Result]:
 def _row(result: Result) -> tuple[Text, Text, Text]:
     says = Text(result.says)
     says.append(f"\n{result.name}", style="dim")
-    verdict = Text(WORDS[result.verdict], style=_STYLES[result.verdict])
+    verdict = Text(WORDS[result.verdict], style=STYLES[result.verdict])
     measured = Text(result.figure or result.reading)
     if result.condition:
         measured.append(f"\nholds: {result.condition}", style="yellow")
@@ -95,13 +96,13 @@ def renderable(claims: Claims, *, details: bool = False) -> RenderableType:
     table.add_column("measured here", ratio=4, overflow="fold")
     for result in claims.claims:
         table.add_row(*_row(result))
-    ending = [Text(f"{tally(claims)} on {_place(claims)}, in {claims.seconds:.0f} s")]
+    ending = [Text(f"{tally(claims)} on {place(claims)}, in {claims.seconds:.0f} s")]
     if not claims.finished:
         ending.append(Text("interrupted: these are the claims that were decided", style="yellow"))
     ending += [
         Text(
-            f"{result.name}: {WORDS[result.verdict]}, where the sources of Linux 6.18 predict "
-            f"{WORDS[result.paper]}",
+            f"{result.name}: {WORDS[result.verdict]}, where documentation and sources predict "
+            f"{WORDS[result.paper]} for this kernel",
             style="yellow",
         )
         for result in _surprises(claims)
@@ -118,7 +119,8 @@ def terminal(claims: Claims, *, details: bool = False, width: int = 100) -> str:
 # --- Markdown -----------------------------------------------------------------------------------
 
 
-def _section(result: Result) -> list[str]:
+def section(result: Result) -> list[str]:
+    """Return everything about one claim, as a section of a page."""
     verdict = WORDS[result.verdict]
     if result.condition:
         verdict += f": {result.condition}"
@@ -146,9 +148,9 @@ def _sentence(words: str) -> str:
 def _agreement(claims: Claims) -> list[str]:
     surprises = _surprises(claims)
     if not surprises:
-        return ["Each verdict is what documentation and sources of Linux 6.18 predict."]
+        return ["Each verdict is what documentation and sources predict for this kernel."]
     return [
-        "Not what documentation and sources of Linux 6.18 predict:",
+        "Not what documentation and sources predict for this kernel:",
         "",
         *(
             f"- `{result.name}`: {WORDS[result.verdict]} instead of {WORDS[result.paper]}"
@@ -165,7 +167,7 @@ def markdown(claims: Claims) -> str:
         "Written by `lab claims --out docs`; the figures are of that run and of that machine. "
         "Run it on yours: settings and defaults differ from kernel to kernel.",
         "",
-        f"**{escape(_place(claims))}**, {escape(text.moment(claims.started_at))}: "
+        f"**{escape(place(claims))}**, {escape(text.moment(claims.started_at))}: "
         f"{tally(claims)}, in {claims.seconds:.0f} s.",
         "",
         *(
@@ -186,6 +188,6 @@ def markdown(claims: Claims) -> str:
         "",
         "## Each claim",
         "",
-        *(line for result in claims.claims for line in _section(result)),
+        *(line for result in claims.claims for line in section(result)),
     ]
     return "\n".join(lines).rstrip() + "\n"

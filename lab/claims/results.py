@@ -6,12 +6,15 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from lab.claims.catalogue import BY_NAME, ENTRIES, Entry
-from lab.claims.claim import BeyondTest, beyond, judge, not_measured
+from lab.claims.claim import FAILED, BeyondTest, beyond, judge, not_measured
+from lab.claims.expected import Place
 from lab.claims.experiments import BY_FINDING, Experiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome
-from lab.claims.records import Result
+from lab.claims.records import Claims, Result
 
 
 def choose(names: Sequence[str]) -> tuple[Entry, ...]:
@@ -35,8 +38,16 @@ def experiments_for(entries: Iterable[Entry]) -> list[Experiment[Any]]:
     return sorted(found, key=lambda experiment: not experiment.waits)
 
 
-def results(entries: Iterable[Entry], outcomes: Mapping[type[Finding], Outcome]) -> list[Result]:
-    """Return a result for each claim whose experiment is over."""
+def results(
+    entries: Iterable[Entry], outcomes: Mapping[type[Finding], Outcome], place: Place
+) -> list[Result]:
+    """Return a result for each claim whose experiment is over.
+
+    Args:
+        entries: of the catalogue.
+        outcomes: by the type of what was measured.
+        place: where it was.
+    """
     decided = []
     for entry in entries:
         if isinstance(entry, BeyondTest):
@@ -47,15 +58,52 @@ def results(entries: Iterable[Entry], outcomes: Mapping[type[Finding], Outcome])
             continue
         name = BY_FINDING[entry.finding].name
         if isinstance(outcome, Found):
-            decided.append(judge(entry, outcome.finding, experiment=name, seconds=outcome.seconds))
+            decided.append(
+                judge(entry, outcome.finding, place, experiment=name, seconds=outcome.seconds)
+            )
         else:
             decided.append(
                 not_measured(
                     entry,
                     outcome.reason,
+                    place,
                     experiment=name,
                     seconds=outcome.seconds,
                     failed=isinstance(outcome, Failed),
                 )
             )
     return decided
+
+
+def again(claims: Claims) -> Claims:
+    """Return stored results as today's catalogue reads them: its words, its rules.
+
+    What was measured stays as it was, as does the reason where nothing was. A claim that the
+    catalogue does not have any more is left out, and so is one whose finding has other fields today.
+    """
+    place = Place.of({**claims.environment, "kernel": claims.kernel})
+    decided = [_again(stored, place) for stored in claims.claims]
+    return msgspec.structs.replace(
+        claims, claims=[result for result in decided if result is not None]
+    )
+
+
+def _again(stored: Result, place: Place) -> Result | None:
+    entry = BY_NAME.get(stored.name)
+    if entry is None or isinstance(entry, BeyondTest):
+        return None if entry is None else beyond(entry)
+    if not stored.measured:
+        reason = stored.reading.removeprefix(FAILED)
+        return not_measured(
+            entry,
+            reason,
+            place,
+            experiment=stored.experiment,
+            seconds=stored.seconds,
+            failed=stored.failed,
+        )
+    try:
+        finding = msgspec.convert({**stored.measured, "evidence": stored.evidence}, entry.finding)
+    except msgspec.ValidationError:
+        return None
+    return judge(entry, finding, place, experiment=stored.experiment, seconds=stored.seconds)

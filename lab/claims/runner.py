@@ -56,17 +56,21 @@ def _measure(experiment: Experiment[Any], ground: Ground) -> Finding:
     return finding
 
 
-async def measure(experiment: Experiment[Any]) -> Outcome:
+async def measure(experiment: Experiment[Any], patience: float = 1.0) -> Outcome:
     """Run one experiment and return its outcome; only cancellation is raised.
 
     An experiment that meets what it did not foresee is `Failed`: a fault of the lab or of the
     machine, and no finding.
+
+    Args:
+        experiment: which.
+        patience: times its own limit after which it is given up.
     """
     started = time.monotonic()
     finding: Finding | None = None
     reason = ""
     try:
-        with trio.move_on_after(experiment.limit):
+        with trio.move_on_after(experiment.limit * patience):
             async with _ground(experiment) as ground:
                 # One thread each, beside trio's default limit, which is for quick calls.
                 finding = await trio.to_thread.run_sync(
@@ -79,15 +83,22 @@ async def measure(experiment: Experiment[Any]) -> Outcome:
     seconds = time.monotonic() - started
     if finding is not None:
         return Found(finding, seconds)
-    return Failed(reason or f"took longer than {experiment.limit:g} s", seconds)
+    return Failed(reason or f"took longer than {experiment.limit * patience:g} s", seconds)
 
 
 async def run(
     experiments: Iterable[Experiment[Any]],
     watcher: Watcher,
     outcomes: dict[type[Finding], Outcome],
+    patience: float = 1.0,
 ) -> None:
     """Run all experiments; `outcomes` is filled as they end, so that a cut run keeps what it has.
+
+    Args:
+        experiments: which.
+        watcher: is told how it goes on.
+        outcomes: filled.
+        patience: times an experiment's own limit after which it is given up.
 
     Raises:
         trio.Cancelled: when cancelled; nothing is left behind.
@@ -95,7 +106,7 @@ async def run(
 
     async def one(experiment: Experiment[Any]) -> None:
         watcher.started(experiment)
-        outcome = await measure(experiment)
+        outcome = await measure(experiment, patience)
         outcomes[experiment.finding] = outcome
         watcher.ended(experiment, outcome)
 

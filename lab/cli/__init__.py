@@ -12,6 +12,7 @@ VERBS = {
     "ablate": "Find out which line of a tuning does the work.",
     "tunings": "List the built-in tunings, or show one with what each line does here.",
     "compare": "Compare two stored runs or experiments.",
+    "vm": "Run any of these on another kernel, in a virtual machine.",
     "doctor": "Say what this machine can do, and how to get what is missing.",
     "restore": "Put back and remove what labs that were killed have left.",
     "report": "Rebuild the reports of a stored experiment.",

@@ -20,6 +20,21 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     help="Write claims.json and claims.md into this directory.",
 )
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="KERNEL",
+    help="Test them on this kernel, in a guest (see lab vm), or `here`; repeatable, for one table.",
+)
+@click.option(
+    "--with",
+    "stored",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Add results that --json stored, on another kernel, to that table.",
+)
 @click.option("--details", is_flag=True, help="Show reading and evidence of each claim.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 def command(
@@ -28,13 +43,16 @@ def command(
     only_list: bool,
     json_file: str | None,
     out: Path | None,
+    kernels: tuple[str, ...],
+    stored: tuple[Path, ...],
     details: bool,
     quiet: bool,
 ) -> None:
     """Test the claims of the article by experiment, in about a minute.
 
     Each experiment opens a few hundred connections in network namespaces of its own: nothing
-    outside is loaded, and no setting of this machine changes.
+    outside is loaded, and no setting of this machine changes. With --kernel, each kernel takes a few
+    minutes where its processors are emulated.
     """
     from lab.claims.results import choose
     from lab.cli.claims_run import execute
@@ -46,7 +64,15 @@ def command(
             for entry in entries:
                 click.echo(f"{entry.name:<32} {entry.says}")
             return
-        code = execute(
-            entries, json_file=json_file, out=out, details=details or bool(only), quiet=quiet
-        )
+        if kernels or stored:
+            # Only this imports what makes guests.
+            from lab.cli import claims_kernels
+
+            code = claims_kernels.execute(
+                entries, kernels, stored, json_file=json_file, out=out, quiet=quiet
+            )
+        else:
+            code = execute(
+                entries, json_file=json_file, out=out, details=details or bool(only), quiet=quiet
+            )
     sys.exit(int(code))

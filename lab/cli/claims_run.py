@@ -17,6 +17,7 @@ from rich.console import Console
 from lab.analysis import text
 from lab.claims import render
 from lab.claims.catalogue import Entry
+from lab.claims.expected import Place
 from lab.claims.experiments import Experiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome
@@ -24,6 +25,7 @@ from lab.claims.records import Claims
 from lab.claims.results import experiments_for, results
 from lab.claims.runner import run
 from lab.testbed.netns import pair
+from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
 from loadgen.errors import Exit, writing
 from loadgen.run.environment import describe
@@ -99,18 +101,18 @@ def measure(
     started, moment = time.monotonic(), datetime.now(UTC)
     outcomes: dict[type[Finding], Outcome] = {}
     finished = True
+    environment = msgspec.structs.replace(describe(), host=None)
     try:
-        trio.run(run, wanted, progress, outcomes)
+        trio.run(run, wanted, progress, outcomes, slowness())
     except* KeyboardInterrupt:
         finished = False
-    environment = msgspec.structs.replace(describe(), host=None)
     return Claims(
         kernel=environment.kernel or "",
         environment=msgspec.to_builtins(environment),
         started_at=moment.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         finished=finished,
-        claims=results(entries, outcomes),
+        claims=results(entries, outcomes, Place.of(msgspec.to_builtins(environment))),
     )
 
 

@@ -28,8 +28,10 @@ def command(json_file: str | None) -> None:
 
     from lab.doctor.checks import diagnose
     from lab.doctor.records import render
+    from lab.vm.checks import other_kernels
 
-    diagnosis = diagnose()
+    found = diagnose()
+    diagnosis = msgspec.structs.replace(found, checks=[*found.checks, *other_kernels()])
     data = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
     if json_file != "-":
         click.echo(render(diagnosis), nl=False)

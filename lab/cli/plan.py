@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,33 @@ from loadgen.cli.group import fail
 from loadgen.errors import Exit, writing
 
 if TYPE_CHECKING:
+    from lab.capacity import Load
     from lab.plan import Plan
 
 THIS_HOST = "this-host"
+DOCUMENTED = (
+    "these are the documented defaults of that version; a distribution may have brought changes back "
+    "to it: lab vm --kernel debian:VERSION -- plan … asks a real one"
+)
 
 _EPILOG = (
     "Example: lab plan --rate 20000 --output 90-churn.conf && lab run --after ./90-churn.conf. "
     "Exit codes: 0 when the tuning in question holds the rate or the computed one does; 99 when no "
     "setting does."
 )
+
+
+def _version(text: str) -> str:
+    if re.fullmatch(r"\d{1,3}\.\d{1,4}(?:[.\-+]\S{0,60})?", text, re.ASCII) is None:
+        raise ValueError(f"{text!r} is no kernel version: write one such as 5.10 or 6.18.3")
+    return text
+
+
+def _gibibytes(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,7})([MG])", text, re.ASCII)
+    if match is None or not int(match[1]):
+        raise ValueError(f"{text!r} is no size of memory: write one such as 512M or 4G")
+    return int(match[1]) / (1024 if match[2] == "M" else 1)
 
 
 @click.command(epilog=_EPILOG)
@@ -82,6 +101,20 @@ _EPILOG = (
     help="Whether one table tracks all of these connections.",
 )
 @click.option(
+    "--kernel",
+    type=types.Parsed("version", _version),
+    default=None,
+    metavar="VERSION",
+    help="Plan for this kernel, such as 5.10, from its documented defaults.  [default: the one here]",
+)
+@click.option(
+    "--memory",
+    type=types.Parsed("size", _gibibytes),
+    default=None,
+    metavar="SIZE",
+    help="With --kernel, of the host, such as 4G: conntrack's table hangs on it.  [default: as here]",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
     default=None,
@@ -123,6 +156,8 @@ def command(context: click.Context, /, **chosen: Any) -> None:
         fail(f"--rate {chosen['rate']}: a plan needs a number of connections a second")
     if "-" == chosen["output"] == chosen["json_file"]:
         fail("--output and --json cannot both be standard output")
+    if chosen["memory"] is not None and chosen["kernel"] is None:
+        fail("--memory is of the host that --kernel is planned for; give --kernel too")
     with edge():
         if chosen["recording"] is None:
             plan, note = _plan(chosen)
@@ -171,7 +206,9 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         bind_early=chosen["bind_early"],
         tracked=chosen["conntrack"],
     )
-    name = chosen["tuning"]
+    name, release = chosen["tuning"], chosen["kernel"]
+    if release is not None:
+        return _elsewhere(demand, chosen), DOCUMENTED
     if name == THIS_HOST:
         known, note = own_sysctls(KEYS), ""
     else:
@@ -239,6 +276,29 @@ def _proof(chosen: dict[str, Any], plan: Plan) -> str:
     _write(f"{folder}/before.conf", before)
     _write(f"{folder}/after.conf", after)
     return proof(plan, f"{shown}/after.conf", f"{shown}/before.conf")
+
+
+def _elsewhere(demand: Load, chosen: dict[str, Any]) -> Plan:
+    """Return the plan for a kernel that is not at hand.
+
+    Raises:
+        TuningError: for a tuning that cannot be read.
+        CapacityError: for a situation that cannot be.
+    """
+    import os
+
+    from lab.capacity.defaults import defaults
+    from lab.tunings import RECOMMENDED, load, plan_for
+
+    name, release, memory = chosen["tuning"], chosen["kernel"], chosen["memory"]
+    if name in {THIS_HOST, RECOMMENDED}:
+        fail(f"--kernel with --tuning {name}: that is of the kernel here; leave one of them out")
+    if memory is None:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1 << 30)
+    there = defaults(release, memory)
+    wanted = load(name, demand).values
+    known = {**there, **{key: value for key, value in wanted.items() if key in there}}
+    return plan_for(demand, known, tuning=name, release=release)
 
 
 def _write(where: str | None, text: str) -> None:

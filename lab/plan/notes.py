@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab.capacity import Forecast, Situation
+from lab.capacity.situation import REUSE
 from lab.plan.records import Line
 
 
@@ -27,6 +28,11 @@ def notes_on(situation: Situation, now: Forecast, lines: Sequence[Line]) -> list
         )
     if load.local_port_range is not None and not situation.kernel.socket_range:
         notes.append("this kernel has no IP_LOCAL_PORT_RANGE; it came with 6.3")
+    if situation.kernel.whole_seconds and any(line.key == REUSE for line in lines):
+        notes.append(
+            "before 6.14 a port that is reused was free since the last full second, so 0 to 1 s: "
+            "bursts within a second meet the same bound, and no setting shortens it"
+        )
     if any(limit.name == "time_wait_buckets_full" for limit in now.limits):
         most = settings.server_max_time_wait if load.close == "server" else settings.max_time_wait
         notes.append(

@@ -150,7 +150,11 @@ def facts(experiment: Experiment, comparison: Comparison) -> list[tuple[str, str
     facts.append(("Trials", " + ".join(str(len(arm.trials)) for arm in comparison.arms)))
     for label, source, name in (
         ("Closes first", config, "close"),
-        ("Kernel", environment, "kernel"),
+        (
+            "Kernel",
+            {"kernel": text.kernel(environment)} if "kernel" in environment else {},
+            "kernel",
+        ),
         ("CPUs", environment, "cpus"),
     ):
         if source.get(name) is not None:

@@ -243,7 +243,7 @@ def sweep_sheet(sweep: Sweep) -> Sheet:
 
 
 def _place(environment: dict[str, Any]) -> list[tuple[str, str]]:
-    facts = [("Kernel", str(environment.get("kernel", "unknown")))]
+    facts = [("Kernel", text.kernel(environment))]
     if environment.get("cpus"):
         facts.append(("CPUs", str(environment["cpus"])))
     return facts

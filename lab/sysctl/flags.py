@@ -216,6 +216,23 @@ def _reuse(setting: Setting, values: Mapping[str, str], host: Mapping[str, str])
     return []
 
 
+def _step_width(setting: Setting, values: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
+    width = integers(setting.value)
+    if not width or not width[0]:
+        return []
+    doubts = [
+        "spreads ports more evenly, and neither adds any nor shortens the search for the last ones"
+    ]
+    spans = ports(values.get(_RESERVED, host.get(_RESERVED, ""))) or ()
+    largest = max((high - low + 1 for low, high in spans), default=0)
+    if largest >= width[0]:
+        doubts.append(
+            f"does little: the kernel's documentation asks for more than the largest reserved block, "
+            f"which has {largest} ports"
+        )
+    return doubts
+
+
 def _fin_timeout(*_: object) -> list[str]:
     return ["does not shorten TIME_WAIT, only FIN-WAIT-2; TIME_WAIT is 60 s by constant"]
 
@@ -236,6 +253,7 @@ _CHECKS: Final[dict[str, tuple[_Check, ...]]] = {
     _BUCKETS: (_buckets,),
     _RANGE: (_port_range,),
     _RESERVED: (_reserved,),
+    "net.ipv4.ip_local_port_step_width": (_step_width,),
     "net.ipv4.tcp_timestamps": (_timestamps,),
     "net.ipv4.tcp_tw_reuse": (_reuse,),
     "net.ipv4.tcp_fin_timeout": (_fin_timeout,),

@@ -27,14 +27,20 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import trio
 
 from lab.testbed.base import TestbedError, UntestableError
+from loadgen.run.environment import describe
+from loadgen.summary import emulated
 
 PATIENCE: Final = 30.0
 """Seconds a tool may take. The longest, conntrack with 262,144 entries, takes about 2."""
+
+EMULATED_SLOWER: Final = 6.0
+"""Times that limits of time stretch on emulated processors, which are some ten times slower."""
 
 # $0: the lab's process id; $1: the open-files limit to ask for; the rest: the command.
 _LAST_STEP = '[ "$PPID" = "$0" ] || exit 1; ulimit -S -n "$1" || exit 1; shift; exec "$@"'
@@ -48,6 +54,12 @@ _PACKAGES = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
 }
+
+
+@cache
+def slowness() -> float:
+    """Return by how much limits of time are stretched here: 1, but on emulated processors."""
+    return EMULATED_SLOWER if emulated(describe()) else 1.0
 
 
 def tool(name: str) -> str:
@@ -82,19 +94,20 @@ def run_tool(
 
     Raises:
         TestbedError: when it is not installed.
-        UntestableError: when it fails, with what it said, or takes longer than `PATIENCE`.
+        UntestableError: when it fails, with what it said, or takes longer than `PATIENCE` allows.
     """
+    patience = PATIENCE * slowness()
     try:
         done = subprocess.run(
             [*enter(namespace), tool(command[0]), *command[1:]],
             input=text,
             capture_output=True,
             pass_fds=(namespace, *inherit),
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise UntestableError(f"{command[0]} took longer than {PATIENCE:g} s here") from None
+        raise UntestableError(f"{command[0]} took longer than {patience:g} s here") from None
     if done.returncode != 0:
         said = " ".join(done.stderr.decode(errors="replace").split())[:300]
         raise UntestableError(f"{command[0]} failed: {said or f'exit code {done.returncode}'}")

@@ -21,6 +21,7 @@ from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
 from loadgen.summary import (
+    EMULATED_WORDS,
     Cause,
     Environment,
     Generator,
@@ -30,6 +31,7 @@ from loadgen.summary import (
     Summary,
     Validity,
     Verdict,
+    emulated,
 )
 from loadgen.target import is_loopback
 
@@ -190,6 +192,10 @@ def _warnings(
         warn("aborted", f"the run was ended by {ended.aborted_by!r}", "see the threshold")
     for lost in ended.lost_workers if ended else ():
         warn("lost_worker", lost, "its share of the arrivals is missing, and not made up for")
+    if emulated(about.environment):
+        warn(
+            "emulated", EMULATED_WORDS, "measure times on a machine of its own, or where KVM works"
+        )
     for reason in reasons:
         warn("generator_limited", reason, "lower --rate or give the generator more CPU")
     if about.seeded is False:

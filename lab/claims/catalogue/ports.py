@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.claims.claim import Claim
+from lab.claims.expected import OWN_RANGE
 from lab.claims.findings import PortDefaults, PortSearch, StolenPort, UsablePorts
 from lab.claims.records import Verdict
 
@@ -114,6 +115,7 @@ ENTRIES = (
             "before the first error, and no counter tells",
         },
         paper="refuted",
+        changes=OWN_RANGE,
         instead="plan for half the range, or set IP_LOCAL_PORT_RANGE on the socket (6.8 and later "
         "then search without regard to parity)",
         sources=("commit 07f4c90062f8 (Linux 4.2)", "commit 207184853dbd (Linux 6.8)"),

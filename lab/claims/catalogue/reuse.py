@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.claims.claim import Claim
+from lab.claims.expected import REUSE_DELAY
 from lab.claims.findings import ReuseConditions, ReuseModes, ReuseRate, ReuseSettings
 from lab.claims.records import Verdict
 
@@ -208,6 +209,7 @@ ENTRIES = (
         condition="below (number of ports) / (reuse delay, 1 s) connections a second to one "
         "address and port",
         paper="conditional",
+        changes=(REUSE_DELAY,),
         instead=f"beyond that: {_NEEDS_RATE}",
         sources=("commit ca6a6f93867a (tcp_tw_reuse_delay, Linux 6.14)",),
     ),

@@ -66,6 +66,20 @@ ENTRIES: Final = (
         default="",
     ),
     Sysctl(
+        # 7da62262ec96; Documentation/networking/ip-sysctl.rst. A variant of RFC 6056's algorithm 5.
+        "net.ipv4.ip_local_port_step_width",
+        does="makes connect() go on from a port that is taken in steps of a random length up to this, "
+        "not to the next one, so that ports behind a reserved block are not used more than others; "
+        "0 is off",
+        price="no more ports and no quicker search: half of the range is still tried first; the "
+        "kernel's documentation warns of more collisions under high load",
+        unit="ports",
+        low=0,
+        high=4_294_967_295,
+        since="7.1",
+        default="0",
+    ),
+    Sysctl(
         "net.ipv4.ip_unprivileged_port_start",
         does="first port that needs no privilege; the local range must not begin below it",
         price="",

@@ -6,8 +6,9 @@ import pytest
 
 from lab.claims.catalogue import BY_NAME, ENTRIES
 from lab.claims.claim import BeyondTest, Claim, beyond, judge, not_measured
+from lab.claims.expected import predicted
 from lab.claims.experiments import BY_FINDING
-from tests.lab.claims.samples import OF
+from tests.lab.claims.samples import OF, PLACE
 
 CLAIMS: list[Claim[Any]] = [entry for entry in ENTRIES if isinstance(entry, Claim)]
 
@@ -34,10 +35,10 @@ def test_every_experiment_serves_a_claim_and_every_claim_has_one() -> None:
 @pytest.mark.parametrize("claim", CLAIMS, ids=named)
 def test_what_sources_let_expect_is_decided_and_read(claim: Claim[Any]) -> None:
     """On findings as Linux 6.18 gives them, each rule decides as the sources predict."""
-    result = judge(claim, OF[claim.finding], experiment="x", seconds=0.5)
-    assert result.verdict == claim.paper
+    result = judge(claim, OF[claim.finding], PLACE, experiment="x", seconds=0.5)
+    assert result.verdict == predicted(claim.paper, PLACE)
     assert not result.surprising
-    assert result.reading == claim.readings[claim.paper]
+    assert result.reading == claim.readings[result.verdict]
     assert result.figure
     assert "evidence" not in result.measured
     assert result.evidence == OF[claim.finding].evidence
@@ -55,11 +56,11 @@ def test_a_claim_can_come_out_either_way(claim: Claim[Any]) -> None:
 
 def test_a_claim_that_was_not_measured_is_untestable_here_and_says_why() -> None:
     claim = CLAIMS[0]
-    refused = not_measured(claim, "no netem", experiment="x", seconds=0, failed=False)
+    refused = not_measured(claim, "no netem", PLACE, experiment="x", seconds=0, failed=False)
     assert (refused.verdict, refused.reading, refused.failed) == (
         "untestable_here", "no netem", False,
     )  # fmt: skip
-    failed = not_measured(claim, "OSError: gone", experiment="x", seconds=0, failed=True)
+    failed = not_measured(claim, "OSError: gone", PLACE, experiment="x", seconds=0, failed=True)
     assert failed.reading == "the experiment failed: OSError: gone"
     assert failed.failed
     assert not failed.surprising

@@ -1,13 +1,15 @@
 """Which claims, which experiments, which results."""
 
+import msgspec
 import pytest
 
 from lab.claims.catalogue import ENTRIES
 from lab.claims.claim import Claim
-from lab.claims.findings import Lifetimes, PortDefaults
-from lab.claims.outcome import Failed, Found, Refused
-from lab.claims.results import choose, experiments_for, results
-from tests.lab.claims.samples import OF
+from lab.claims.findings import Finding, Lifetimes, PortDefaults
+from lab.claims.outcome import Failed, Found, Outcome, Refused
+from lab.claims.records import Claims
+from lab.claims.results import again, choose, experiments_for, results
+from tests.lab.claims.samples import OF, PLACE
 
 
 def test_no_name_means_all() -> None:
@@ -51,6 +53,7 @@ def test_each_outcome_becomes_a_result_and_what_is_not_over_none() -> None:
             Lifetimes: Refused("no sockets", 0.5),
             packets.finding: Failed("OSError: x", 1.0),
         },
+        PLACE,
     )
     assert {(one.name, one.verdict, one.experiment, one.seconds, one.failed) for one in found} == {
         ("handshake-order", "untestable_here", "packets", 1.0, True),
@@ -58,3 +61,30 @@ def test_each_outcome_becomes_a_result_and_what_is_not_over_none() -> None:
         ("lan-loses-nothing", "untestable_here", "", 0.0, False),
         ("default-port-range", "refuted", "port-defaults", 0.25, False),
     }
+
+
+def test_stored_results_are_read_with_todays_words_and_rules() -> None:
+    """What was measured and why something was not stay; words and verdicts are the catalogue's."""
+    outcomes: dict[type[Finding], Outcome] = {
+        kind: Found(sample, 0.5) for kind, sample in OF.items()
+    }
+    outcomes[Lifetimes] = Failed("OSError: x", 1.0)
+    outcomes[PortDefaults] = Refused("no range", 0.1)
+    environment = {"kernel": "6.18.1", "memory_kib": int(23.5 * (1 << 20))}
+    now = Claims(
+        kernel="6.18.1",
+        environment=environment,
+        started_at="2026-01-02T03:04:05+00:00",
+        seconds=60.0,
+        finished=True,
+        claims=results(ENTRIES, outcomes, PLACE),
+    )
+    old = [
+        msgspec.structs.replace(result, says="in other words", paper="confirmed")
+        for result in now.claims
+    ]
+    gone = msgspec.structs.replace(old[0], name="a-claim-that-is-no-more")
+    other = msgspec.structs.replace(old[0], measured={"another": "finding"})
+    stored = msgspec.structs.replace(now, claims=[gone, other, *old])
+    kept = msgspec.json.decode(msgspec.json.encode(stored), type=Claims)
+    assert again(kept) == now

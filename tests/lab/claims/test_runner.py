@@ -7,19 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from lab.claims import runner
 from lab.claims.catalogue import ENTRIES
 from lab.claims.claim import Claim
+from lab.claims.expected import Place
 from lab.claims.experiments import BY_FINDING, Experiment
 from lab.claims.findings import EntrySize, Finding, PortDefaults
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.claims.results import results
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground, sleep
-from lab.testbed.processes import run_tool
+from lab.testbed.processes import run_tool, slowness
+from loadgen.run.environment import describe
 
 pytestmark = pytest.mark.kernel
 
@@ -62,9 +65,9 @@ def fake(run: Callable[[Ground], Finding], **options: Any) -> Experiment[Any]:
 async def test_small_experiments_decide_as_the_sources_let_expect() -> None:
     """On a kernel of 6.14 to 6.18; where a tool is missing the claim is untestable, not wrong."""
     outcomes: dict[type[Finding], Outcome] = {}
-    await runner.run([BY_NAME[name] for name in QUICK], Log(), outcomes)
+    await runner.run([BY_NAME[name] for name in QUICK], Log(), outcomes, slowness())
     assert len(outcomes) == len(QUICK)
-    decided = results(ENTRIES, outcomes)
+    decided = results(ENTRIES, outcomes, Place.of(msgspec.to_builtins(describe())))
     assert [result.name for result in decided if result.failed] == []
     # Sizes are the host's, and may have been tuned.
     told = [result for result in decided if result.experiment != "conntrack-settings"]

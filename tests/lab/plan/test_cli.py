@@ -94,3 +94,53 @@ def test_a_tuning_that_no_kernel_would_take_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == (
         "error: net.ipv4.ip_local_port_range = 6000 5000 is not a range of ports within 1 to 65535\n"
     )
+
+
+def planned(kernel: str, *more: str) -> dict[str, object]:
+    """The plan for another kernel: no namespace is made, nothing of this one is read."""
+    done = lab(
+        "plan", "--rate", "20000", "--kernel", kernel, "--memory", "4G", *more, "--json", "-"
+    )
+    assert done.returncode in {0, 99}, done.stderr
+    plan: dict[str, object] = json.loads(done.stdout)
+    return plan
+
+
+def differing(older: str, newer: str) -> set[str]:
+    """The parts of two kernels' plans that are not the same."""
+    one, other = planned(older), planned(newer)
+    return {key for key in one if one[key] != other[key]}
+
+
+def test_plans_differ_where_the_kernels_do() -> None:
+    """5.10 and 7.2: conntrack's hash (5.15), reuse by whole seconds (6.14), the socket's own range."""
+    assert differing("5.10", "7.2") == {
+        "kernel", "now", "then", "bytes_now", "bytes_then", "program", "notes",
+    }  # fmt: skip
+    old, new = planned("5.10"), planned("7.2")
+    assert old["lines"] == new["lines"]
+    assert "before 6.14 a port that is reused" in str(old["notes"])
+    assert "IP_LOCAL_PORT_RANGE" not in str(old["program"])
+    assert "IP_LOCAL_PORT_RANGE" in str(new["program"])
+
+
+def test_plans_are_the_same_where_nothing_changed() -> None:
+    assert differing("6.14", "6.18") == {"kernel"}
+    assert differing("5.18", "6.1") == {"kernel"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--kernel", "five"), "'five' is no kernel version"),
+        (("--kernel", "5.10", "--memory", "4"), "'4' is no size of memory"),
+        (("--memory", "4G"), "give --kernel too"),
+        (("--kernel", "5.10", "--tuning", "this-host"), "that is of the kernel here"),
+        (("--kernel", "5.10", "--tuning", "recommended"), "that is of the kernel here"),
+    ],
+)
+def test_a_kernel_that_cannot_be_planned_for(arguments: tuple[str, ...], said: str) -> None:
+    done = lab("plan", "--rate", "20000", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

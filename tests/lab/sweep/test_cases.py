@@ -47,7 +47,7 @@ def _situation(case: Case) -> Situation:
         ),
         settings=Settings.of(
             {"net.netfilter.nf_conntrack_max": "262144"}
-            | parse(case.text, name="x", source="x").values
+            | parse(case.settings, name="x", source="x").values
         ),
     )
 
@@ -64,7 +64,7 @@ def test_the_model_has_a_figure_for_each_case(case: Case) -> None:
 
 def test_the_cases_vary_all_that_the_model_depends_on() -> None:
     """Range, reuse, delay, sources, destinations, close mode; and each figure has its tolerance."""
-    texts = " ".join(case.text for case in CASES)
+    texts = " ".join(case.settings for case in CASES)
     for key in ("ip_local_port_range", "tcp_tw_reuse", "tcp_tw_reuse_delay", "tcp_timestamps"):
         assert key in texts
     assert len({case.sources for case in CASES}) > 1

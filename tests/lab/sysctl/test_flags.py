@@ -136,3 +136,21 @@ def test_a_fresh_namespace_has_the_documented_defaults() -> None:
         os.close(namespace)
     assert {"net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range"} <= fresh.keys()
     assert departures(fresh) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "doubts"),
+    [
+        ("net.ipv4.ip_local_port_step_width = 0\n", []),
+        ("net.ipv4.ip_local_port_step_width = 1009\n", ["neither adds any"]),
+        (
+            "net.ipv4.ip_local_reserved_ports = 40000-40999,50000\n"
+            "net.ipv4.ip_local_port_step_width = 1000\n",
+            ["neither adds any", "which has 1000 ports"],
+        ),
+    ],
+)
+def test_a_step_width_spreads_ports_and_does_no_more(text: str, doubts: list[str]) -> None:
+    found = [line for line in flags(parse(text, name="x", source="x"), {}) if "step_width" in line]
+    assert len(found) == len(doubts)
+    assert all(doubt in line for doubt, line in zip(doubts, found, strict=True))
