@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,6 +182,26 @@ def _earlier(number: int, role: str = "client") -> Deed:
 def _keep_flooding(stage: Stage) -> None:
     """Half-open connections are given up after some seconds: go on while the load begins."""
     stage.keep_flooding()
+
+
+def _forgetful_nat(stage: Stage) -> None:
+    """Make a NAT that forgets closed connections after 1 s, and clients that share few ports.
+
+    Which of two addresses has the younger timestamps is drawn by the kernel: of eight, some have
+    older ones than the other client's. A RST, which would end the server's TIME_WAIT, is ignored there
+    (RFC 1337).
+    """
+    stage.masquerade()
+    for state in ("time_wait", "close", "last_ack", "fin_wait", "close_wait"):
+        _setting("middle", f"net.netfilter.nf_conntrack_tcp_timeout_{state}", "1")(stage)
+    _setting("server", "net.ipv4.tcp_rfc1337", "1")(stage)
+    for side in ("client", "client-2"):
+        _setting(side, "net.ipv4.ip_local_port_range", "20000 20199")(stage)
+    stage.ip(stage.client, *(f"addr add 198.18.0.{number}/16 dev lan" for number in range(2, 9)))
+
+
+def _left_behind(stage: Stage) -> None:
+    stage.leave_time_wait(300, "client-2")
 
 
 _FROM_CLIENT = f"ip saddr {CLIENT} tcp dport {PORT}"
@@ -625,6 +646,20 @@ FAULTS: tuple[Fault, ...] = (
         middle="nat",
         known_as="host",
         load=_PATIENT,
+    ),
+    Fault(
+        "SYN meets TIME_WAIT behind a NAT",
+        "another client's connections, closed by the server; the NAT forgets them after 1 s and uses "
+        "their ports again",
+        ("time_wait_answers_syn",),
+        prepare=_forgetful_nat,
+        deed=_left_behind,
+        before=_all(_left_behind, lambda _: time.sleep(1.2)),  # the NAT's timers are of 1 s
+        middle="nat",
+        load=(
+            *("--rate", "100", "--duration", "2.5", "--timeout", "1.5", "--close", "server"),
+            *(f"--source-ip=198.18.0.{number}" for number in range(1, 9)),
+        ),
     ),
     Fault(
         "conntrack full on a NAT",

@@ -309,6 +309,17 @@ class Stage:
 
         run_inside(self.side(role), connect)
 
+    def leave_time_wait(self, number: int, role: str) -> None:
+        """Make `number` connections of a side that the server closes first, and keeps in TIME_WAIT."""
+
+        def connect() -> None:
+            for _ in range(number):
+                with socket.create_connection((SERVER, PORT), timeout=_READY_WITHIN) as made:
+                    made.sendall(b"quit\r\n")
+                    made.recv(1)
+
+        run_inside(self.side(role), connect)
+
     def hold(self, number: int, role: str = "server") -> None:
         """Open `number` connections to the server, from its own namespace or a side's, and keep them.
 
