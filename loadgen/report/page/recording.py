@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Final
 
 from loadgen.report.numbers import count
@@ -14,6 +16,8 @@ from loadgen.watch.view import RATES
 _MARKERS: Final = 20
 """More would hide the curves; the list has all."""
 _WORTH_DRAWING: Final = 0.25
+_JOINED: Final = 20.0
+"""Seconds between two readings up to which a curve goes on; beyond, it is broken."""
 _GAUGES: Final = (
     ("ports", "Local ports in use", "ports", "ephemeral_ports_in_use", "ephemeral_ports_limit",
      "Toward the destination that has most of them; TIME_WAIT included. Beyond half of the range "
@@ -40,10 +44,32 @@ def _line(
     if not points:
         return Curve(label, ink, dash, found, low, high)
     step = x[1] - x[0] if len(x) > 1 else 1.0
-    for t, mean, least, most in points:
-        place = min(len(x) - 1, max(0, round((t - begin) / step)))
-        found[place], low[place], high[place] = mean, least, most
+    stretches: dict[int, list[tuple[float, float, float]]] = {}
+    for t, *values in points:
+        place = min(len(x) - 1, max(0, int((t - begin) / step)))
+        stretches.setdefault(place, []).append((values[0], values[1], values[2]))
+    for place, several in stretches.items():
+        found[place] = sum(mean for mean, *_ in several) / len(several)
+        low[place] = min(least for _, least, _ in several)
+        high[place] = max(most for *_, most in several)
+    for row in (found, low, high):
+        _joined(row, math.ceil(_JOINED / step))
     return Curve(label, ink, dash, found, low, high)
+
+
+def _joined(row: list[float | None], most: int) -> None:
+    """Fill what lies between two readings with the straight line, where it is not much.
+
+    Sockets are counted when the last count has been paid for, not at every reading.
+    """
+    known = [place for place, value in enumerate(row) if value is not None]
+    for left, right in pairwise(known):
+        first, last = row[left], row[right]
+        assert first is not None
+        assert last is not None
+        if right - left <= most:
+            for place in range(left + 1, right):
+                row[place] = first + (last - first) * (place - left) / (right - left)
 
 
 def _grid(found: Boiled) -> list[float]:

@@ -325,6 +325,20 @@ def test_the_report_and_its_page() -> None:
     figures = {figure.id: figure for figure in page.plates(found).time}
     assert {"opened", "ports", "failures"} <= figures.keys()
     assert max(v for v in figures["ports"].lines[0].values if v is not None) > 14_000
+    # A course that was read at every moment has no hole, one that was not is joined.
+    for figure in figures.values():
+        for curve in figure.lines:
+            assert None not in curve.values[1:29], (figure.id, curve.label)
+
+
+@pytest.mark.parametrize(("every", "holes"), [(1, 0), (5, 0), (15, 0), (60, 118)])
+def test_curves_go_on_between_readings_that_are_not_far_apart(every: int, holes: int) -> None:
+    course = Course(1.0)
+    for t in range(0, 121, every):
+        course.add(float(t), float(t))
+    curve = page._line(course, "x", [float(t) for t in range(122)], 0.0)
+    assert sum(value is None for value in curve.values[:121]) == holes
+    assert curve.values[60] == pytest.approx(60)
 
 
 @pytest.mark.parametrize(
