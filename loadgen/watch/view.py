@@ -28,6 +28,8 @@ _LISTED: Final = 0.001
 _WARN, _ALARM = 0.5, 0.8
 _BAR: Final = 20
 _OUTLOOK: Final = "at this rate"
+_READABLE: Final = 24
+"""Columns below which sentences are hard to read: what is beside them gives way first."""
 _NARROW, _WIDE = 80, 110
 _HEADER, _LEAST = 4, 3
 
@@ -118,11 +120,13 @@ def _table(*columns: tuple[str, str], title: str = "") -> Table:
 
 
 def _settled(table: Table) -> Table:
-    """Return the table with its numbers and bars as wide as they are: words give way to them."""
+    """Return the table with numbers and bars as wide as they are, and room for sentences."""
     for column in table.columns:
         if column.justify == "right" or not column.header:
             cells = [str(column.header), *map(str, column.cells)]
             column.min_width = max(cell_len(text) for text in cells)
+        elif column.header == _OUTLOOK:
+            column.min_width = min(_READABLE, max(map(cell_len, map(str, column.cells)), default=0))
     return table
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,13 @@ def test_the_circle(tmp_path: Path) -> None:
         )
         while not list(tmp_path.glob("recording/segments/*")):
             assert watcher.poll() is None
-            os.sched_yield()
+            time.sleep(0.05)
         words = [sys.executable, str(CHURNER), "5", str(RATE), "0", f"{SERVER}:11211"]
         run_inside(pair.client, lambda: subprocess.run(words, check=True, capture_output=True))
+        moments = tmp_path / "recording" / "moments.jsonl"
+        while not moments.exists() or b"finds no port" not in moments.read_bytes():
+            assert watcher.poll() is None
+            time.sleep(0.05)
         watcher.send_signal(signal.SIGTERM)
         assert watcher.wait(30) == 0
     os.close(pair.client)
@@ -59,9 +64,9 @@ def test_the_circle(tmp_path: Path) -> None:
     (command,) = [line for line in said.splitlines() if line.startswith("prove it: lab run")]
     words = command.removeprefix("prove it: ").split()
     rate = float(words[words.index("--rate") + 1])
-    assert rate == pytest.approx(RATE, rel=0.15)
+    assert rate == pytest.approx(RATE, rel=0.25)
 
-    more = ("--trials", "4", "--duration", "3s", "--out", "proved")
+    more = ("--trials", "4", "--duration", "4s", "--out", "proved")
     code, said = run(*words, *more, cwd=tmp_path)
     assert code == 0, said
     assert "Prevents the failures" in said
