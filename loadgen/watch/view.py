@@ -126,7 +126,8 @@ def _settled(table: Table) -> Table:
             cells = [str(column.header), *map(str, column.cells)]
             column.min_width = max(cell_len(text) for text in cells)
         elif column.header == _OUTLOOK:
-            column.min_width = min(_READABLE, max(map(cell_len, map(str, column.cells)), default=0))
+            said = max((cell_len(str(cell)) for cell in column.cells), default=0)
+            column.min_width = min(_READABLE, max(said, cell_len(_OUTLOOK)))
     return table
 
 
