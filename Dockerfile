@@ -37,4 +37,6 @@ WORKDIR /runs
 USER churnlab
 # The version of what the lab and the image say to each other; lab/testbed/docker/engine.py checks it.
 LABEL churnlab.image="2"
+# The version of what a shard and its control machine say to each other; loadgen/fleet/wire.py has it.
+LABEL churnlab.fleet="1"
 CMD ["lab", "--help"]

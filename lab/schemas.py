@@ -12,6 +12,7 @@ from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Compariso
 from lab.claims.records import BY_KERNEL_SCHEMA, CLAIMS_SCHEMA, ByKernel, Claims
 from lab.plan.records import PLAN_SCHEMA, Plan
 from lab.sweep.records import SWEEP_SCHEMA, VALIDATION_SCHEMA, Sweep, Validation
+from loadgen.fleet.record import Fleet
 from loadgen.run.conclude import About
 from loadgen.sample import Sample
 from loadgen.sampling.snapshots import SCHEMA as SNAPSHOT_SCHEMA
@@ -27,6 +28,7 @@ SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "claims-by-kernel.schema.json": (ByKernel, BY_KERNEL_SCHEMA),
     "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
     "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
+    "fleet.schema.json": (Fleet, "churnlab.fleet/1"),
     "lines.schema.json": (Lines, LINES_SCHEMA),
     "plan.schema.json": (Plan, PLAN_SCHEMA),
     "run.schema.json": (Summary, SCHEMA),

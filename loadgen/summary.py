@@ -83,6 +83,15 @@ class Evidence(Record, frozen=True, kw_only=True):
     """The same in one plain sentence."""
 
 
+class CauseShare(Record, frozen=True, kw_only=True):
+    """How much of a cause one shard of a fleet had."""
+
+    shard: int
+    """From 1 on."""
+    node: str
+    connections: int
+
+
 class Cause(Record, frozen=True, kw_only=True):
     """Which limit ended (or prevented) attempts, with the evidence for it."""
 
@@ -99,6 +108,8 @@ class Cause(Record, frozen=True, kw_only=True):
     """The setting that helps, and its price."""
     title: str
     """One line for people."""
+    shards: list[CauseShare] = msgspec.field(default_factory=list)
+    """Of a fleet: whose connections they were; empty for a run of one generator."""
 
 
 class Explanation(Record, frozen=True, kw_only=True):
@@ -161,6 +172,39 @@ class ThresholdResult(Record, frozen=True, kw_only=True):
     expression: str
     value: float | None
     passed: bool = msgspec.field(name="pass")
+
+
+class Clock(Record, frozen=True, kw_only=True):
+    """A node's clock against that of the control machine; seconds."""
+
+    offset: float
+    """What the node's wall clock shows more than control's; the start was corrected by it."""
+    uncertainty: float
+    """Half of the quickest answer's round trip: the offset is right to within this."""
+    drift: float | None = None
+    """How far the two clocks moved apart during the run; None when it was not measured twice."""
+
+
+class ShardNote(Record, frozen=True, kw_only=True):
+    """What one shard of a fleet came to."""
+
+    shard: int
+    """From 1 on."""
+    node: str
+    state: Literal["whole", "partial", "missing"]
+    said: str = ""
+    """Why it is not whole, in one line."""
+    directory: str = ""
+    """Its run directory, from that of the fleet; empty when nothing came home."""
+    scheduled: int
+    """Its share of the arrivals, with those that nobody was there to start."""
+    ok: int
+    failed: int
+    dropped: int
+    not_started: int
+    """Of `dropped`: due while the shard was dead or not yet there."""
+    unfinished: int
+    clock: Clock | None = None
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -228,7 +272,7 @@ class Summary(Losses, Record, frozen=True, kw_only=True):
     unfinished: int
     dropped: int
     drops: dict[str, int]
-    """`dropped` by reason: overdue, in_flight."""
+    """`dropped` by reason: overdue, in_flight; of a fleet also not_started."""
     elapsed: float
     """Seconds from the first arrival's due time to the end of the last attempt."""
     rate: Rate
@@ -250,6 +294,8 @@ class Summary(Losses, Record, frozen=True, kw_only=True):
     warnings: list[Notice]
     validity: Validity
     verdict: Verdict
+    shards: list[ShardNote] = msgspec.field(default_factory=list)
+    """Of a fleet, in order; empty for a run of one generator."""
 
     def unaccounted(self) -> int:
         """Return how many arrivals or attempts the two equations leave over; 0 when they hold."""

@@ -19,17 +19,23 @@ def command(*, everything: bool) -> None:
     """Put back and remove what labs that were killed have left behind.
 
     The host's settings come back from the journal; containers, networks and volumes without a living
-    lab go. What running labs use stays. Network namespaces need nothing: they vanish with their lab.
+    lab go, and on a swarm's manager the services and secrets of fleets. What running labs use stays. Network namespaces need nothing: they vanish with their lab.
     """
     from lab.testbed.base import TestbedError
     from lab.testbed.host.journal import JournalError
+    from loadgen.fleet.errors import FleetError
 
     problems = []
-    for step in (_settings, lambda: _containers(everything=everything)):
+    steps = (
+        _settings,
+        lambda: _containers(everything=everything),
+        lambda: _fleets(everything=everything),
+    )
+    for step in steps:
         try:
             for line in step():
                 click.echo(line)
-        except (JournalError, TestbedError) as error:
+        except (JournalError, TestbedError, FleetError) as error:
             problems.append(str(error))
     for line in problems:
         click.echo(f"error: {line}", err=True)
@@ -99,3 +105,34 @@ def _containers(*, everything: bool) -> list[str]:
             "before this one's last start; --all removes them"
         )
     return lines or ["containers: nothing to remove"]
+
+
+def _fleets(*, everything: bool) -> list[str]:
+    """Remove the services and secrets that control machines of fleets have left on a swarm."""
+    from loadgen.fleet import engine, swarm
+    from loadgen.fleet.errors import NoEngineError
+
+    try:
+        client, _ = engine.connect()
+    except NoEngineError:
+        return []  # the containers' line has said so
+    lines, kept = [], 0
+    try:
+        found = swarm.leftovers(client)
+        for run in dict.fromkeys(one.name for one in found):
+            owners = [one.owner for one in found if one.name == run]
+            if all(owner.here() and not owner.alive() for owner in owners) or (
+                everything and not any(owner.here() and owner.alive() for owner in owners)
+            ):
+                swarm.remove(client, run)
+                lines += [f"removed: {one.kind} {one.name}" for one in found if one.name == run]
+            else:
+                kept += 1
+    finally:
+        client.close()
+    if kept:
+        lines.append(
+            f"kept: {kept} fleets' services and secrets of a run that goes on, or of another "
+            "machine; --all removes the latter"
+        )
+    return lines

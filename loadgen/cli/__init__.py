@@ -8,6 +8,7 @@ VERBS = {
     "run": "Open short connections on a schedule and say what happened to each.",
     "watch": "Show how near a host is to each limit, and when it is reached; no load.",
     "merge": "Add up the run directories of several shards.",
+    "fleet": "Parts of a fleet: the process on each node, a manifest, a run to bring home.",
     "report": "Rebuild the summary of a run directory, a truncated one too.",
 }
 

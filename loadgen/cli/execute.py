@@ -36,7 +36,7 @@ from loadgen.target import is_loopback, parse_target
 from loadgen.thresholds import parse_threshold
 from loadgen.units import LONGEST, format_duration, shortened
 
-_DEFAULT_RATE = 1000.0
+DEFAULT_RATE = 1000.0
 _DEFAULT_TARGET = "127.0.0.1:11211"
 
 
@@ -86,7 +86,7 @@ def build_config(options: LoadOptions) -> RunConfig:
     config = RunConfig(
         targets=[str(target) for target in targets],
         addresses=addresses,
-        rate=None if closed_loop or brings_rate else rate or _DEFAULT_RATE,
+        rate=None if closed_loop or brings_rate else rate or DEFAULT_RATE,
         closed_loop=closed_loop,
         concurrency=options.concurrency,
         duration=options.duration,
@@ -170,8 +170,8 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
     """
     config = build_config(options)
     moment = parse_start(start_at)
-    _check_places(results.json_file, results.junit)
-    out = results.out or _new_directory()
+    check_places(results.json_file, results.junit)
+    out = results.out or new_directory()
     try:
         directory = RunDirectory(out)
     except FileExistsError as error:
@@ -181,6 +181,15 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
     live = Live(config, enabled=not results.quiet and sys.stderr.isatty())
     with live:
         summary = trio.run(Coordinator(config, directory, live.update).run, moment)
+    try:
+        page.write(stored.salvage(out))
+    except OSError as error:
+        click.echo(f"warning: no page: cannot write {out}: {error.strerror}", err=True)
+    return deliver(summary, out, results)
+
+
+def deliver(summary: Summary, out: Path, results: Results) -> Exit:
+    """Write a summary wherever the user wants it, and return its exit code."""
     if not results.quiet:
         sys.stderr.write(text.render(summary, out))
     if results.json_file == "-":
@@ -190,14 +199,10 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
         Path(results.json_file).write_bytes(records.encode(summary))
     if results.junit:
         results.junit.write_bytes(junit.render(summary))
-    try:
-        page.write(stored.salvage(out))
-    except OSError as error:
-        click.echo(f"warning: no page: cannot write {out}: {error.strerror}", err=True)
     return exit_code(summary)
 
 
-def _check_places(*paths: str | Path | None) -> None:
+def check_places(*paths: str | Path | None) -> None:
     """Check before the run that its results can be written after it.
 
     Raises:
@@ -208,7 +213,7 @@ def _check_places(*paths: str | Path | None) -> None:
             raise ValueError(f"cannot write {path}: there is no directory {Path(str(path)).parent}")
 
 
-def _new_directory() -> Path:
+def new_directory() -> Path:
     """Return a new name under ./runs that sorts by time."""
     stem = datetime.now(UTC).astimezone().strftime("%Y%m%d-%H%M%S")
     path = Path("runs", stem)

@@ -33,10 +33,10 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
     """
     from loadgen import summary
     from loadgen.cli.execute import exit_code
+    from loadgen.fleet import store
     from loadgen.report import text
-    from loadgen.run import stored
 
-    merged = stored.merge([stored.read(path) for path in directory])
+    merged = store.merge_directories(directory).summary
     if not quiet:
         sys.stderr.write(text.render(merged))
     if json_file == "-":

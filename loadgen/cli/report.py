@@ -47,6 +47,7 @@ def command(
     """
     from loadgen import summary
     from loadgen.cli.execute import exit_code
+    from loadgen.fleet import home
     from loadgen.report import junit as junit_xml
     from loadgen.report import page, table, text
     from loadgen.run import rundir, stored
@@ -59,8 +60,11 @@ def command(
         return
     if json_file == csv_file == "-":
         fail("--json - and --csv - both want stdout; give one of them a file")
-    found = stored.salvage(directory)
+    fleet = home.read_fleet(directory)
+    found = stored.salvage(directory) if fleet is None else home.gathered(fleet, directory)
     try:
+        if fleet is not None:
+            home.write_pages(found)
         if found.about is not None:
             rundir.write_summary(directory, found.summary)
         written = page.write(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -184,6 +184,42 @@ from loadgen.cli.group import fail
     help="Begin at this time: RFC 3339 or seconds since the epoch.",
 )
 @click.option(
+    "--fleet",
+    type=click.Choice(["swarm", "wait"]),
+    default=None,
+    help="Run on several machines: one shard a node of the Docker Swarm, or those that others start.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 10_000),
+    default=None,
+    help="Shards of the fleet.  [default: one a node]",
+)
+@click.option(
+    "--collector",
+    type=types.COLLECTOR,
+    default=None,
+    metavar="[HOST]:PORT",
+    help="Where shards reach this machine.  [default: its address toward the nodes, any port]",
+)
+@click.option(
+    "--fleet-wait",
+    type=types.DURATION,
+    default="60s",
+    show_default=True,
+    help="How long shards may take to come.",
+)
+@click.option(
+    "--fleet-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="The key that shards started by others have (loadgen fleet manifest).",
+)
+@click.option(
+    "--image", default="churnlab", show_default=True, help="The image of a fleet's shards."
+)
+@click.option(
     "--seed", type=int, default=1, show_default=True, help="Draws keys and Poisson arrivals."
 )
 @click.option(
@@ -215,6 +251,12 @@ def command(
     json_file: str | None,
     junit: Path | None,
     quiet: bool,
+    fleet: Literal["swarm", "wait"] | None,
+    shards: int | None,
+    collector: tuple[str, int] | None,
+    fleet_wait: float,
+    fleet_key: Path | None,
+    image: str,
     **options: Any,
 ) -> None:
     """Open short connections to memcached on a schedule and say what happened to each.
@@ -226,11 +268,24 @@ def command(
     from loadgen.config import LoadOptions
 
     try:
-        code = execute(
-            LoadOptions(**options),
-            Results(out=out, json_file=json_file, junit=junit, quiet=quiet),
-            start_at=start_at,
-        )
+        load = LoadOptions(**options)
+        results = Results(out=out, json_file=json_file, junit=junit, quiet=quiet)
+        if fleet is None:
+            code = execute(load, results, start_at=start_at)
+        else:
+            from loadgen.cli import fleet_run
+
+            if start_at is not None:
+                fail("--start-at is what a fleet agrees on by itself; leave it out with --fleet")
+            wanted = fleet_run.FleetOptions(
+                kind=fleet,
+                shards=shards,
+                collector=collector,
+                wait=fleet_wait,
+                key=fleet_key,
+                image=image,
+            )
+            code = fleet_run.execute(load, wanted, results)
     except ValueError as error:
         fail(str(error))
     sys.exit(int(code))

@@ -129,6 +129,13 @@ def _listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def _collector(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+        raise ValueError(f"{text!r} is not an address to be reached at: write :PORT or HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
 DURATION = Parsed("duration", _positive(parse_duration, "a duration"))
 DURATION_OR_ZERO = Parsed("duration", parse_duration)
 RATE = Parsed("rate", _rate)
@@ -137,5 +144,6 @@ PORT_RANGE = Parsed("low-high", _port_range)
 SHARD = Parsed("i/n", _shard)
 NETWORK = Parsed("cidr", _network)
 WORKERS = Parsed("auto|n", _workers)
+COLLECTOR = Parsed("host:port", _collector)
 LISTEN = Parsed("host:port", _listen)
 SIZE = Parsed("size", _size)

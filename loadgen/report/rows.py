@@ -14,7 +14,7 @@ import msgspec
 
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report import numbers
-from loadgen.summary import Blame, Cause, Number, Summary
+from loadgen.summary import Blame, Cause, Clock, Number, Summary
 from loadgen.thresholds import LATENCIES
 from loadgen.units import format_duration
 
@@ -268,3 +268,31 @@ def metrics(summary: Summary) -> list[dict[str, Any]]:
         rows.sort(key=lambda row: not row["moved"])
         roles.append({"role": role, "rows": rows})
     return roles
+
+
+def shards(summary: Summary) -> list[dict[str, str]]:
+    """Return a fleet's shards, a row each; nothing of a run of one generator."""
+    return [
+        {
+            "label": str(one.shard),
+            "node": one.node,
+            "state": one.state,
+            "said": one.said,
+            "directory": one.directory,
+            "scheduled": numbers.count(one.scheduled),
+            "ok": numbers.count(one.ok),
+            "failed": numbers.count(one.failed),
+            "dropped": numbers.count(one.dropped),
+            "not_started": numbers.count(one.not_started),
+            "clock": clock(one.clock),
+        }
+        for one in summary.shards
+    ]
+
+
+def clock(found: Clock | None) -> str:
+    """Return a node's clock against control's, in milliseconds: offset, how sure, how steady."""
+    if found is None:
+        return "–"
+    said = f"{found.offset * 1e3:+.2f} ms ± {found.uncertainty * 1e3:.2f}"
+    return said if found.drift is None else f"{said}, moved {found.drift * 1e3:+.2f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadgen.config import CLOSE_MODES
+from loadgen.report import rows
 from loadgen.report.headline import measured
 from loadgen.report.rows import FAULTS
 from loadgen.summary import Latency, Summary
@@ -13,7 +14,7 @@ from loadgen.units import format_duration
 
 def render(summary: Summary, out: Path | None = None) -> str:
     """Return the report, ending in a newline."""
-    lines = [*_head(summary), "", *_counts(summary), *_latencies(summary)]
+    lines = [*_head(summary), "", *_counts(summary), *_latencies(summary), *_shards(summary)]
     for cause in summary.causes:
         when = "" if cause.first_at is None else f", from {cause.first_at:.2f} s on"
         lines += [
@@ -88,6 +89,27 @@ def _latencies(summary: Summary) -> list[str]:
     for name, row in rows:
         values = (row.p50, row.p90, row.p99, row.p99_9, row.max)
         lines.append(f"  {name:<12}" + "".join(f"{format_duration(v):>10}" for v in values))
+    return lines
+
+
+_SHARDS = 20
+"""Shards of a fleet that a terminal shows; those that are not whole first."""
+
+
+def _shards(summary: Summary) -> list[str]:
+    if not summary.shards:
+        return []
+    order = sorted(rows.shards(summary), key=lambda row: row["state"] == "whole")
+    lines = ["", f"  {'shard':<22}{'ok':>11}{'failed':>9}{'dropped':>10}  clock against control's"]
+    for row in order[:_SHARDS]:
+        name = f"{row['label']} {row['node']}".strip()
+        state = "" if row["state"] == "whole" else f"  {row['state']}"
+        lines.append(
+            f"  {name:<22}{row['ok']:>11}{row['failed']:>9}{row['dropped']:>10}"
+            f"  {row['clock']}{state}"
+        )
+    if len(order) > _SHARDS:
+        lines.append(f"  … and {len(order) - _SHARDS:,} more")
     return lines
 
 

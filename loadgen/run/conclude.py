@@ -56,6 +56,8 @@ class About(msgspec.Struct, kw_only=True):
     same machine from elsewhere puts its readings on the run's clock with it."""
     spoken: dict[str, str] = msgspec.field(default_factory=dict)
     """What servers speak that do not speak memcached's text, by `host:port`, asked after the run."""
+    late: float = 0.0
+    """Seconds after the moment of `--start-at` at which the workers were ready."""
     snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)
     ended: Ended | None = None
     """None while the run goes on, and for good when it was killed."""
@@ -171,6 +173,19 @@ def _validity(about: About, reasons: list[str]) -> Validity:
     return "generator_limited" if reasons else "valid"
 
 
+def _late(about: About) -> list[Notice]:
+    """Return what is to be said of a run that was not ready at its agreed start."""
+    if not about.late:
+        return []
+    return [
+        Notice(
+            code="started_late",
+            text=f"the workers were ready {about.late:.2f} s after the agreed start",
+            remedy="what was due until then was overdue; agree on a later start",
+        )
+    ]
+
+
 def _warnings(
     about: About,
     attribution: honesty.Attribution,
@@ -179,7 +194,7 @@ def _warnings(
     causes: Sequence[Cause],
 ) -> list[Notice]:
     config, ended = about.config, about.ended
-    found: list[Notice] = []
+    found = _late(about)
 
     def warn(code: str, text: str, remedy: str) -> None:
         found.append(Notice(code=code, text=text, remedy=remedy))

@@ -116,7 +116,9 @@ class Coordinator:
                 Assignment(
                     config=config,
                     worker=number,
-                    shard=config.shard[0] * config.workers + number,
+                    # Worker w of shard i of n makes arrivals i + n·w, then every n·workers-th, so that
+                    # shards make the whole schedule whatever number of workers each of them has.
+                    shard=config.shard[0] + config.shard[1] * number,
                     shards=config.shard[1] * config.workers,
                     max_in_flight=_share(config.max_in_flight, config.workers, number),
                     concurrency=_share(config.concurrency, config.workers, number),
@@ -125,7 +127,10 @@ class Coordinator:
         for worker in self._workers:
             if not isinstance(await worker.receive(), Ready):
                 raise RunError(f"worker {worker.number} did not start", "see its message above")
-        wait = _LEAD if start_at is None else max(_LEAD, start_at - time.time())
+        # An agreed moment stands, also when it was missed: the arrivals that were due since are
+        # overdue like any other. Beginning later would shift this shard's load against the others'.
+        wait = _LEAD if start_at is None else start_at - time.time()
+        about.late = max(0.0, -wait)
         origin = time.monotonic() + wait + config.warmup
         about.origin = origin
         self._directory.write_run(msgspec.to_builtins(about))

@@ -1,25 +1,18 @@
-"""Reads run directories back: one run, whole or cut short, or several shards of one, into a summary.
-
-Shards are added up, never averaged and never scaled: counts and histograms merge, percentiles are
-taken afterwards. Kernel metrics of different hosts do not add up, so each shard's roles stay apart:
-`client`, `client@2`, ….
-"""
+"""Reads run directories back, whole or cut short, into a summary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import merge as merge_sorted
 from pathlib import Path
 
 import msgspec
 
-from loadgen import accounting, latency
+from loadgen import accounting
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
 from loadgen.latency import Counts, IntervalHistogram
-from loadgen.messages import Totals
 from loadgen.run import rundir
-from loadgen.run.conclude import About, Ended, conclude
+from loadgen.run.conclude import About, conclude
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Environment, Summary
 
@@ -157,78 +150,3 @@ def _guess(samples: Sequence[Sample]) -> About:
         sysctls={},
         absent={},
     )
-
-
-def merge(runs: Sequence[StoredRun]) -> Summary:
-    """Return the summary of several shards of one run.
-
-    A missing shard or a lost worker makes the whole partial; what is missing is not made up for.
-
-    Raises:
-        StoredError: when the runs are not shards of the same run, or one is there twice.
-    """
-    first = runs[0].about
-    count = first.config.shard[1]
-    for run in runs[1:]:
-        if _common(run.about) != _common(first):
-            raise StoredError(
-                f"{run.path} and {runs[0].path} are not shards of the same run",
-                "give directories whose runs differ in --shard alone",
-            )
-    shards = [run.about.config.shard[0] for run in runs]
-    if len(set(shards)) != len(shards):
-        raise StoredError("the same shard is given twice", "name each directory once")
-    missing = sorted(set(range(count)) - set(shards))
-    ends = [run.about.ended for run in runs]
-    ended = Ended(
-        elapsed=max((end.elapsed for end in ends if end), default=0.0),
-        interrupted=any(end is None or end.interrupted for end in ends),
-        lost_workers=[
-            *(f"shard {number + 1} of {count} is missing" for number in missing),
-            *(lost for end in ends if end for lost in end.lost_workers),
-        ],
-    )
-    config = msgspec.structs.replace(
-        first.config,
-        shard=(0, 1),
-        workers=sum(run.about.config.workers for run in runs),
-        max_in_flight=sum(run.about.config.max_in_flight for run in runs),
-        source_addresses=[a for run in runs for a in run.about.config.source_addresses],
-    )
-    about = msgspec.structs.replace(first, config=config, ended=ended)
-    kernel = [
-        msgspec.structs.replace(item, role=item.role if index == 0 else f"{item.role}@{index + 1}")
-        for index, run in enumerate(runs)
-        for item in run.samples
-        if item.role != ROLE_GENERATOR
-    ]
-    histograms = {
-        tag: latency.merged(run.histograms.get(tag, {}) for run in runs)
-        for tag in {tag for run in runs for tag in run.histograms}
-    }
-    return conclude(about, [*kernel, *_generators(runs)], histograms)
-
-
-def _common(about: About) -> dict[str, object]:
-    """Return what must be equal in all shards of a run."""
-    config = msgspec.to_builtins(about.config)
-    for own in ("workers", "max_in_flight", "source_addresses", "namespaces", "out"):
-        config.pop(own, None)
-    config["shard"] = about.config.shard[1]
-    return {str(key): value for key, value in config.items()}
-
-
-def _generators(runs: Sequence[StoredRun]) -> list[Sample]:
-    """Return the generators' samples added up: at each moment, everyone's latest totals."""
-    latest = [Totals() for _ in runs]
-    series = [
-        [(item.t, index, item) for item in run.samples if item.role == ROLE_GENERATOR]
-        for index, run in enumerate(runs)
-    ]
-    added = []
-    for t, index, item in merge_sorted(*series, key=lambda entry: entry[:2]):
-        latest[index] = accounting.totals_of(item.values)
-        total = accounting.add(latest)
-        busiest = max(part.cpu_user + part.cpu_system for part in latest)
-        added.append(Sample(t, ROLE_GENERATOR, accounting.values_of(total, busiest)))
-    return added

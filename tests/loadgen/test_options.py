@@ -12,7 +12,10 @@ from loadgen.cli.run import command
 from loadgen.config import LoadOptions
 from loadgen.units import LONGEST, exact, parse_duration
 
-ELSEWHERE = {"start_at", "out", "json_file", "junit", "quiet"}
+ELSEWHERE = {
+    *("start_at", "out", "json_file", "junit", "quiet"),
+    *("fleet", "shards", "collector", "fleet_wait", "fleet_key", "image"),
+}
 """Options of the command that say nothing about the load."""
 
 

@@ -68,6 +68,8 @@ def render(found: Salvaged, files: list[str]) -> str:
             accounts=_accounts(summary),
             percentiles=list(_PERCENTILES),
             latencies=_latencies(summary),
+            shards=rows.shards(summary),
+            page=PAGE,
             lost=summary.lost,
             causes=rows.causes(told),
             snapshots=rows.snapshots(told),

@@ -61,6 +61,18 @@ CASES: list[tuple[list[str], str]] = [
     (["run", "--allow-target", "8.8.8.8/0.0.0.255"], "is not a network: write ADDRESS/PREFIX"),
     (["run", "--allow-target", "8.8.8.8/0.0.0.0"], "is not a network: write ADDRESS/PREFIX"),
     (["run", "--start-at", "noon"], "--start-at 'noon' is not a time"),
+    (["run", "--fleet", "wait"], "--fleet wait needs --shards N and --collector HOST:PORT"),
+    (["run", "--fleet", "swarm", "--netns", "web1"], "--netns names a namespace of this machine"),
+    (["run", "--fleet", "swarm", "--shard", "1/2"], "--shard is given to each shard by the fleet"),
+    (["run", "--fleet", "swarm", "--start-at", "1"], "--start-at is what a fleet agrees on"),
+    (["run", "--collector", "here"], "'here' is not an address to be reached at"),
+    (
+        [
+            *("fleet", "shard", "--collector", "127.0.0.1:1", "--seat", "0"),
+            *("--fleet-key", "no-such-key"),
+        ],
+        "cannot read the fleet's key no-such-key",
+    ),
     (["run", "--json", "no/such/file"], "no/such/file"),
     (["run", "--junit", "no/such/file"], "no/such/file"),
     (["sprint"], "sprint"),

@@ -1,0 +1,1 @@
+"""A fleet: one run on several machines, its shards added up into one truth."""

@@ -1,0 +1,71 @@
+"""Shards' digests with plain defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from loadgen.accounting import values_of
+from loadgen.fleet import part as digests
+from loadgen.fleet.merge import Member
+from loadgen.fleet.part import Part
+from loadgen.latency import IntervalHistogram
+from loadgen.messages import Totals
+from loadgen.run.conclude import Ended
+from loadgen.run.rundir import totals as whole_histograms
+from loadgen.run.stored import StoredRun
+from loadgen.sample import ROLE_GENERATOR, Sample
+from tests.loadgen.builders import about, run_config
+
+WHOLE: Final = Ended(elapsed=1.0)
+
+
+def stored(
+    series: list[tuple[float, Totals]],
+    intervals: list[IntervalHistogram] | None = None,
+    *,
+    shard: tuple[int, int] = (0, 1),
+    ended: Ended | None = WHOLE,
+    samples: list[Sample] | None = None,
+    late: float = 0.0,
+    **config: Any,
+) -> StoredRun:
+    """Return a run as its directory would show it."""
+    intervals = intervals or []
+    return StoredRun(
+        Path(f"shard-{shard[0] + 1}"),
+        about(run_config(shard=shard, **config), ended, late=late),
+        [
+            *(samples or []),
+            *(Sample(t, ROLE_GENERATOR, values_of(totals, 0.5)) for t, totals in series),
+        ],
+        intervals,
+        whole_histograms(intervals),
+    )
+
+
+def part(*arguments: Any, **options: Any) -> Part:
+    """Return the digest of such a run."""
+    return digests.of(stored(*arguments, **options), {})
+
+
+def member(found: Part | None, index: int = 0, **changes: Any) -> Member:
+    """Return a shard on a node of its own."""
+    fields: dict[str, Any] = {
+        "index": index,
+        "node": f"node-{index + 1}",
+        "part": found,
+        "directory": f"shards/{index + 1}",
+    }
+    return Member(**{**fields, **changes})
+
+
+def served(number: int, **changes: Any) -> Totals:
+    """Return totals of connections that were all served."""
+    fields: dict[str, Any] = {
+        "scheduled": number,
+        "started": number,
+        "ok": number,
+        "connect_calls": number,
+    }
+    return Totals(**{**fields, **changes})
