@@ -54,6 +54,8 @@ class Kernel:
     """The socket option IP_LOCAL_PORT_RANGE (6.3, 91d0b78c5177)."""
     socket_range_in_order: bool = True
     """With that option every port is tried in turn, no parity first (6.8, 207184853dbd)."""
+    nat_evicts: bool = True
+    """A NAT without a free port evicts a mapping whose connection has closed (~6.5)."""
     skips: bool = True
     """A search begins 1 to 8 ports of its kind beyond the last one's end, at random (~5.18,
     "tcp: add small random increments to the source port"); before, at the next."""
@@ -76,6 +78,7 @@ class Kernel:
             socket_range_in_order=version >= (6, 8),
             skips=version >= (5, 18),
             whole_seconds=version < (6, 14),
+            nat_evicts=version >= (6, 5),
         )
 
 

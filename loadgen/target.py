@@ -12,6 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 DEFAULT_PORT = 11211
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -36,12 +37,27 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+UNIX_SOCKET: Final = (
+    "is a Unix socket: it has no ports, no TIME_WAIT and no connection tracking, so none of the limits "
+    "that are looked for here exist on it (its own are the listen() backlog and open files); give "
+    "HOST:PORT"
+)
+"""Why a Unix socket is no target, in words that follow its name."""
+
+
+def _is_socket_path(text: str) -> bool:
+    """Whether a target is a path, as servers are given their Unix sockets."""
+    return text.startswith(("unix:", "/", "./", "../", "~", "@")) or text.endswith(".sock")
+
+
 def parse_target(text: str) -> Target:
     """Return the target that HOST, HOST:PORT, [V6] or [V6]:PORT means.
 
     Raises:
         ValueError: when it is none of these, or the port is not 1 to 65535.
     """
+    if _is_socket_path(text):
+        raise ValueError(f"{text!r} {UNIX_SOCKET}")
     host, port = text, str(DEFAULT_PORT)
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")

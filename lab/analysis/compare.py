@@ -16,6 +16,7 @@ import msgspec
 from lab.analysis.differences import Difference
 from lab.analysis.flattery import reached, resets, signs, unexercised
 from lab.analysis.gates import RelativeGate
+from lab.analysis.hosts import figures, whose
 from lab.analysis.records import (
     ArmResult,
     Comparison,
@@ -306,8 +307,13 @@ def compare(
     skipped: Sequence[str] = (),
     faults: Sequence[str] = (),
     claim: bool = True,
+    tuned: Sequence[str] = (),
 ) -> Comparison:
-    """Return the comparison of two arms; `claim` as in `lab.analysis.verdict.judge`."""
+    """Return the comparison of two arms.
+
+    `claim` is as in `lab.analysis.verdict.judge`; `tuned` are the roles that the second arm's tuning
+    was applied to.
+    """
     verdict, sentence = judge(
         facts(before),
         facts(after),
@@ -317,6 +323,9 @@ def compare(
         unexercised=unexercised([*before.summaries, *after.summaries]),
         claim=claim,
     )
+    if verdict in {"prevents", "reduces", "hides", "no_effect", "worse", "inconclusive"}:
+        helped = verdict in {"prevents", "reduces", "hides"}
+        sentence += whose(before.summaries, after.summaries, tuned, helped=helped)
     return Comparison(
         name=name,
         verdict=verdict,
@@ -340,4 +349,5 @@ def compare(
         differences=[difference.text for difference in differences],
         skipped=list(skipped),
         faults=list(faults),
+        hosts=figures(before.summaries, after.summaries),
     )

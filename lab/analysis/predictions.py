@@ -8,10 +8,11 @@ served meanwhile) are left out: a forecast of them would be one of the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from lab.analysis.compare import sort_trials
 from lab.analysis.records import Experiment, Prediction
@@ -23,28 +24,44 @@ from lab.capacity import (
     Load,
     Settings,
     Situation,
+    behind_proxy,
     forecast,
     time_wait_sockets,
 )
-from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
+from loadgen.sample import ROLE_CLIENT, ROLE_NAT, ROLE_PROXY, ROLE_SERVER
 from loadgen.summary import Summary
 
 _UNTIL: Final[dict[LimitName, str]] = {
     "port_search_slow": "connections until the slow port search loses the first",
     "ports_exhausted": "connections until the ports run out",
     "conntrack_full": "connections until the full conntrack table loses the first",
+    "nat_ports_exhausted": "connections until a NAT without a free port loses the first",
     "open_files": "connections until the open files run out",
 }
+_NO_ANSWER: Final = frozenset({"conntrack_full", "nat_ports_exhausted"})
+_NEAR: Final = 0.05
+"""Within this share of a predicted capacity a load may go either way, and contradicts nothing."""
 _ENTRIES: Final = "nf_conntrack_entries"
 _TIME_WAIT: Final = "sockstat_TCP_tw"
 
 
-def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> Situation | None:
+def situation_of(
+    summary: Summary,
+    sysctls: Mapping[str, Mapping[str, str]],
+    *,
+    nat_ports: tuple[int, int] | None = None,
+    service: float = 0.0,
+) -> Situation | None:
     """Return the situation that a run was in; None for one that the model does not describe.
+
+    Behind a NAT the table that tracks the load is the NAT's. Behind a proxy this is the situation of
+    the proxy's clients; `behind_proxy` has that of the proxy.
 
     Args:
         summary: of the run.
         sysctls: read back in its namespaces, by role and dotted key.
+        nat_ports: what the NAT's rule names.
+        service: seconds that a server took for a connection's requests.
 
     Raises:
         CapacityError: when a setting or an option cannot be.
@@ -54,7 +71,8 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
     if not steady or config.rate is None or config.warmup or config.requests_per_connection != 1:
         return None
     client = sysctls.get(ROLE_CLIENT, {})
-    entries = summary.kernel.get(ROLE_SERVER, {}).get(_ENTRIES)
+    table = ROLE_NAT if ROLE_NAT in sysctls else ROLE_SERVER
+    entries = summary.kernel.get(table, {}).get(_ENTRIES)
     # A table that nothing uses stays at the handful of entries that the set-up left.
     tracked = entries is not None and entries.delta > 0
     load = Load(
@@ -67,14 +85,16 @@ def situation_of(summary: Summary, sysctls: Mapping[str, Mapping[str, str]]) -> 
         local_port_range=config.local_port_range,
         bind_early=config.bind_early and bool(config.source_addresses),
         rtt=0.0,
-        service=0.0,
+        service=service,
         tolerance=config.max_lateness,
         timeout=min(config.connect_timeout, config.timeout),
         tracked=tracked,
         tracked_before=int(entries.first) if tracked and entries is not None else 0,
+        nat=table == ROLE_NAT,
+        nat_ports=nat_ports,
     )
+    settings = Settings.of(client, sysctls.get(ROLE_SERVER), sysctls.get(ROLE_NAT))
     kernel = Kernel.of(summary.environment.kernel or "")
-    settings = Settings.of(client, sysctls.get(ROLE_SERVER))
     return Situation(load=load, settings=settings, kernel=kernel)
 
 
@@ -86,22 +106,32 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _loss(arm: str, found: Forecast, summaries: Sequence[Summary]) -> list[Prediction]:
     first = found.first_loss
+    losing = sum(1 for summary in summaries if summary.first_failure_at is not None)
     lost = _median([summary.lost for summary in summaries])
     if first is None or first.lost_at is None:
-        return [Prediction(name=f"{arm}: connections lost", predicted=0, measured=lost)]
-    return [
-        Prediction(
-            name=f"{arm}: {_UNTIL.get(first.name, 'connections until the first loss')}",
-            predicted=round(first.lost_after or 0),
-            measured=_median([summary.started_before_first_failure for summary in summaries]),
-        ),
-        Prediction(
-            name=f"{arm}: first loss after",
-            predicted=first.lost_at,
-            measured=_median([summary.first_failure_at for summary in summaries]),
-            unit="s",
-        ),
-    ]
+        return [
+            Prediction(
+                name=f"{arm}: connections lost", predicted=0, measured=lost, wrong=bool(lost)
+            )
+        ]
+    # A loss that most trials did not have did not come: the prediction is wrong, not unmeasured.
+    came = 2 * losing > len(summaries)
+    until = Prediction(
+        name=f"{arm}: {_UNTIL.get(first.name, 'connections until the first loss')}",
+        predicted=round(first.lost_after or 0),
+        measured=_median([summary.started_before_first_failure for summary in summaries]),
+        outcome="measured" if came else "never",
+        wrong=not came,
+    )
+    moment = Prediction(
+        name=f"{arm}: first loss after",
+        predicted=first.lost_at,
+        measured=_median([summary.first_failure_at for summary in summaries]),
+        unit="s",
+        outcome="measured" if came else "never",
+        wrong=not came,
+    )
+    return [until, moment]
 
 
 def _capacity(
@@ -113,12 +143,23 @@ def _capacity(
     losing = [s.rate.achieved for s in summaries if s.lost]
     # Asked for more than it can hold, a load with reuse settles at what it can.
     measured = _median(losing) if settled and losing else None
+    rate, most = situation.load.rate, found.sustainable_rate
+    outcome: Literal["measured", "at_least", "below", "not_shown"] = (
+        "not_shown" if measured is None else "measured"
+    )
+    wrong = False
+    if not losing and rate > most * (1 + _NEAR):
+        measured, outcome, wrong = rate, "at_least", True
+    elif 2 * len(losing) > len(summaries) and rate < most * (1 - _NEAR):
+        measured, outcome, wrong = rate, "below", True
     return [
         Prediction(
             name=f"{arm}: highest rate without a loss, for {situation.load.duration:g} s",
-            predicted=found.sustainable_rate,
+            predicted=most,
             measured=measured,
             unit="/s",
+            outcome=outcome,
+            wrong=wrong,
         )
     ]
 
@@ -128,8 +169,12 @@ def _sockets(
 ) -> list[Prediction]:
     """TIME_WAIT sockets at the end, where the search's speed has no part in it."""
     load, side = situation.load, found.time_wait.side
-    slow = any(limit.name == "port_search_slow" for limit in found.limits)
+    broken = {limit.name for limit in found.limits}
+    slow = "port_search_slow" in broken
     if load.duration is None or side == "nobody" or (slow and not found.ports.reuse):
+        return []
+    if broken & _NO_ANSWER:
+        # Connections that were never answered leave no TIME_WAIT socket behind.
         return []
     ranges = [summary.kernel.get(side, {}).get(_TIME_WAIT) for summary in summaries]
     return [
@@ -157,21 +202,54 @@ def predictions(
         if not counted or trial is None or not trial.sysctls:
             continue
         try:
-            situation = situation_of(counted[0], trial.sysctls)
+            rows += _rows(experiment, arm.name, trial.sysctls, counted)
         except (CapacityError, ValueError):
             # A setting that no model of today knows; the report goes without its forecast.
             continue
-        if situation is None:
-            continue
-        found = forecast(situation)
-        rows += _loss(arm.name, found, counted)
-        rows += _capacity(arm.name, situation, found, counted)
-        rows += _sockets(arm.name, situation, found, counted)
     return rows
+
+
+def _rows(
+    experiment: Experiment,
+    arm: str,
+    sysctls: Mapping[str, Mapping[str, str]],
+    counted: Sequence[Summary],
+) -> list[Prediction]:
+    ports = experiment.config.get("nat_ports")
+    situation = situation_of(counted[0], sysctls, nat_ports=(ports[0], ports[1]) if ports else None)
+    if situation is None:
+        return []
+    found = forecast(situation)
+    sockets = _sockets(arm, situation, found, counted)
+    if ROLE_PROXY in sysctls and experiment.config.get("proxy") == "haproxy":
+        proxy = behind_proxy(
+            situation,
+            sysctls[ROLE_PROXY],
+            sysctls.get(ROLE_SERVER),
+            int(experiment.config.get("servers", 1)),
+        )
+        theirs = forecast(proxy)
+        if any(limit.name == "port_search_slow" and limit.loses for limit in theirs.limits):
+            # What a proxy that is slow to connect does to its clients is no figure of this model.
+            return sockets
+        first = [
+            one.first_loss.lost_at or 0.0 if one.first_loss else math.inf for one in (found, theirs)
+        ]
+        if first[1] < first[0] or (theirs.sustainable_rate or math.inf) < (
+            found.sustainable_rate or math.inf
+        ):
+            situation, found = proxy, theirs
+    return [
+        *_loss(arm, found, counted),
+        *_capacity(arm, situation, found, counted),
+        *sockets,
+    ]
 
 
 def error(prediction: Prediction) -> float | None:
     """Return by which share of the measured value the prediction was off; None without both."""
+    if prediction.outcome != "measured":
+        return None
     measured: Any = prediction.measured
     if measured is None or measured == 0:
         return 0.0 if measured == 0 and prediction.predicted == 0 else None

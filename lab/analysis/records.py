@@ -43,6 +43,14 @@ class Arm(Record, frozen=True, kw_only=True):
     """The sysctl.d file, as it was."""
     settings: dict[str, str]
     """What the file sets, by dotted key."""
+    roles: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+    """Where each role has a file of its own, what that sets; empty where one file is for both ends."""
+
+    def asked(self, role: str) -> dict[str, str]:
+        """Return what was to be set in a role's namespace."""
+        if self.roles:
+            return self.roles.get(role, {})
+        return self.settings if role in {"client", "server"} else {}
 
 
 class FaultDone(Record, frozen=True, kw_only=True):
@@ -131,8 +139,22 @@ class Prediction(Record, frozen=True, kw_only=True):
     """Begins with the arm's name."""
     predicted: Number
     measured: Number | None
-    """Median over the trials that count; None where this experiment does not show it."""
+    """Median over the trials that count; None where it never happened, or is not shown."""
     unit: Literal["1", "s", "/s"] = "1"
+    outcome: Literal["measured", "never", "at_least", "below", "not_shown"] = "measured"
+    """`never`: what was predicted did not come. `at_least` and `below`: the capacity was seen to be
+    `measured` or more, or less than it. `not_shown`: this experiment says nothing about it."""
+    wrong: bool = False
+    """What happened contradicts the prediction; a figure that is merely off has an error instead."""
+
+
+class HostFigure(Record, frozen=True, kw_only=True):
+    """What one host of a topology held: a median over the trials that count."""
+
+    role: str
+    name: str
+    before: Number | None
+    after: Number | None
 
 
 class Gate(Record, frozen=True, kw_only=True):
@@ -178,3 +200,5 @@ class Comparison(Record, frozen=True, kw_only=True):
     """Lines of a tuning that are out of scope here, each with arm, line and reason."""
     faults: list[str] = msgspec.field(default_factory=list)
     """What was done to the servers on purpose in every trial, and whether it was; one line each."""
+    hosts: list[HostFigure] = msgspec.field(default_factory=list)
+    """What each host held, where a box stands between client and servers."""

@@ -3,6 +3,8 @@
     situation   what a forecast depends on
     ports       local ports, their search, and how long each is held
     tracking    connection tracking
+    nat         the ports of a NAT in between
+    proxy       a proxy in between, as a client of its own
     forecast    the limits together: capacity, the first to break, steady numbers and their memory
 
 docs/capacity.md says where each formula comes from and how well it was measured; its labels (P1, T1,
@@ -21,6 +23,7 @@ from lab.capacity.forecast import (
     forecast,
     time_wait_sockets,
 )
+from lab.capacity.nat import Mappings
 from lab.capacity.ports import (
     Pools,
     Search,
@@ -29,6 +32,7 @@ from lab.capacity.ports import (
     pools,
     reuses,
 )
+from lab.capacity.proxy import behind_proxy
 from lab.capacity.situation import KEYS, Load, Settings, Situation
 from lab.capacity.tracking import Tracking
 from loadgen.search import CapacityError, Costs, Kernel, free_ports
@@ -43,6 +47,7 @@ __all__ = [
     "Limit",
     "LimitName",
     "Load",
+    "Mappings",
     "Pools",
     "PortUse",
     "Search",
@@ -50,6 +55,7 @@ __all__ = [
     "Situation",
     "TimeWait",
     "Tracking",
+    "behind_proxy",
     "connections_for",
     "distinct",
     "forecast",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
+from lab.capacity.nat import Mappings
 from lab.capacity.ports import Pools, Search, distinct, pools, reuses
 from lab.capacity.situation import Load, Settings, Situation
 from lab.capacity.tracking import Tracking
@@ -17,6 +18,7 @@ LimitName = Literal[
     "port_search_slow",
     "ports_exhausted",
     "conntrack_full",
+    "nat_ports_exhausted",
     "time_wait_buckets_full",
     "open_files",
 ]
@@ -199,26 +201,31 @@ def _time_wait(situation: Situation) -> TimeWait:
     )
 
 
-def _capped(settings: Settings, load: Load, found: Pools) -> bool:
-    """Whether tcp_max_tw_buckets keeps ports from ever being held in numbers (T3).
+def _holdable(settings: Settings, load: Load) -> float:
+    """Return how many ports TIME_WAIT can hold at once: tcp_max_tw_buckets, where it applies (T3).
 
     Above it the kernel ends a connection without TIME_WAIT and its port is free at once: a low
-    value hides the want of ports and drops the protection that TIME_WAIT is for.
+    value hides the want of ports and drops the protection that TIME_WAIT is for. With reuse or
+    without, a port is held by a TIME_WAIT socket, but for the few of connections under way.
     """
-    most = settings.max_time_wait
-    return (
-        load.close == "client"
-        and not reuses(settings, load)
-        and most is not None
-        and most < found.all_quick
-    )
+    if load.close != "client" or settings.max_time_wait is None:
+        return math.inf
+    return settings.max_time_wait
 
 
-def _port_limits(search: Search, *, capped: bool) -> list[Limit]:
-    if capped:
+def _capped(settings: Settings, load: Load, found: Pools) -> bool:
+    """Whether tcp_max_tw_buckets keeps the quick ports from ever being used up (T3)."""
+    return _holdable(settings, load) < found.all_quick
+
+
+def _port_limits(search: Search, *, holdable: float) -> list[Limit]:
+    if holdable < search.pools.all_quick:
         return []
     limits = []
     slow_at, late_at, exhausted_at = search.slow_at, search.late_at, search.exhausted_at
+    if holdable < search.pools.all_usable:
+        # The search turns slow, and never comes to the last port.
+        exhausted_at = None
     if slow_at is not None:
         limits.append(
             Limit(
@@ -286,6 +293,25 @@ def _conntrack_limit(tracking: Tracking, search: Search) -> list[Limit]:
     ]
 
 
+def _nat_limit(mappings: Mappings, search: Search) -> list[Limit]:
+    at, after = mappings.full_at, mappings.full_after
+    if at is None or after is None:
+        return []
+    timeout = search.load.timeout
+    return [
+        Limit(
+            name="nat_ports_exhausted",
+            rate=_finite(mappings.full_rate),
+            connections=after,
+            at=at,
+            loses=True,
+            # As at a full table: the SYN is dropped and repeated.
+            lost_at=at + timeout,
+            lost_after=search.started(at + timeout),
+        )
+    ]
+
+
 def _files_limit(load: Load) -> list[Limit]:
     if load.open_files is None or load.rate * load.lifetime <= load.open_files:
         return []
@@ -303,7 +329,12 @@ def _files_limit(load: Load) -> list[Limit]:
 
 
 def _sustainable(
-    load: Load, search: Search, tracking: Tracking | None, *, capped: bool
+    load: Load,
+    search: Search,
+    tracking: Tracking | None,
+    mappings: Mappings | None,
+    *,
+    capped: bool,
 ) -> tuple[float, LimitName | None]:
     """Return the capacity and what breaks above it."""
     bounds: list[tuple[float, LimitName]] = []
@@ -318,6 +349,11 @@ def _sustainable(
         if load.duration is not None and math.isfinite(rate):
             rate = max(rate, tracking.room / load.duration)
         bounds.append((rate, "conntrack_full"))
+    if mappings is not None:
+        rate = mappings.full_rate
+        if load.duration is not None and math.isfinite(rate):
+            rate = max(rate, mappings.ports / load.duration)
+        bounds.append((rate, "nat_ports_exhausted"))
     if load.open_files is not None and load.lifetime:
         bounds.append((load.open_files / load.lifetime, "open_files"))
     rate, name = min(bounds, default=(math.inf, None))
@@ -331,15 +367,17 @@ def forecast(situation: Situation) -> Forecast:
     capped = _capped(settings, load, found)
     search = Search(found, load)
     tracking = Tracking(settings, load, search) if load.tracked else None
+    mappings = Mappings(settings, load, situation.kernel, search) if load.nat else None
     limits = [
-        *_port_limits(search, capped=capped),
+        *_port_limits(search, holdable=_holdable(settings, load)),
         *_time_wait_limit(situation, search),
         *(_conntrack_limit(tracking, search) if tracking else ()),
+        *(_nat_limit(mappings, search) if mappings else ()),
         *_files_limit(load),
     ]
     end = math.inf if load.duration is None else load.duration
     broken = sorted((limit for limit in limits if limit.at < end), key=lambda limit: limit.at)
-    rate, name = _sustainable(load, search, tracking, capped=capped)
+    rate, name = _sustainable(load, search, tracking, mappings, capped=capped)
     return Forecast(
         rate=load.rate,
         duration=load.duration,

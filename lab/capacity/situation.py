@@ -72,18 +72,25 @@ class Settings:
             raise CapacityError(f"{REUSE_DELAY}: {self.reuse_delay} s is not above 0")
 
     @classmethod
-    def of(cls, client: Mapping[str, str], server: Mapping[str, str] | None = None) -> Settings:
+    def of(
+        cls,
+        client: Mapping[str, str],
+        server: Mapping[str, str] | None = None,
+        table: Mapping[str, str] | None = None,
+    ) -> Settings:
         """Read the settings from sysctls by dotted key, as `lab.sysctl.apply.read_sysctls` gives them.
 
         Args:
             client: of the namespace that calls connect().
-            server: of the one that listens; the client's where there is none. The conntrack limits
-                are taken from here, for the tables are of the same size everywhere on a host.
+            server: of the one that listens; the client's where there is none.
+            table: of the one whose conntrack table sees the load, a NAT's for instance; the server's
+                where there is none, for the tables are of the same size everywhere on a host.
 
         Raises:
             CapacityError: for a value that is not a number, or that no kernel would have.
         """
         remote = client if server is None else server
+        tracker = remote if table is None else table
         assumed: list[str] = []
 
         def numbers(source: Mapping[str, str], key: str) -> tuple[int, ...] | None:
@@ -119,11 +126,11 @@ class Settings:
             max_time_wait=number(client, MAX_TIME_WAIT),
             server_max_time_wait=number(remote, MAX_TIME_WAIT),
             somaxconn=number(remote, SOMAXCONN) or 0,
-            tracked_most=number(remote, TRACKED_MOST),
-            tracked_buckets=number(remote, TRACKED_BUCKETS),
-            accounting=bool(number(remote, TRACKED_ACCOUNTING)),
-            tracked_time_wait=number(remote, TRACKED_TIME_WAIT) or 0,
-            tracked_close=number(remote, TRACKED_CLOSE) or 0,
+            tracked_most=number(tracker, TRACKED_MOST),
+            tracked_buckets=number(tracker, TRACKED_BUCKETS),
+            accounting=bool(number(tracker, TRACKED_ACCOUNTING)),
+            tracked_time_wait=number(tracker, TRACKED_TIME_WAIT) or 0,
+            tracked_close=number(tracker, TRACKED_CLOSE) or 0,
             assumed=tuple(dict.fromkeys(assumed)),
         )
 
@@ -163,6 +170,12 @@ class Load:
     """Whether one conntrack table sees all of the connections."""
     tracked_before: int = 0
     """Entries in that table before the load begins."""
+    nat: bool = False
+    """Whether all connections pass one NAT, whose table then is the one that tracks them."""
+    nat_addresses: int = 1
+    """Addresses that the NAT has toward the destinations."""
+    nat_ports: tuple[int, int] | None = None
+    """Ports that its rule names; None for the kernel's choice, 1024 to 65535."""
     backlog: int = 1024
     """What the server passes to listen(); memcached's `-b` is 1024 by default."""
     open_files: int | None = None
@@ -174,7 +187,7 @@ class Load:
             raise CapacityError(f"rate: {self.rate:g} is not above 0")
         if self.duration is not None and not self.duration > 0:
             raise CapacityError(f"duration: {self.duration:g} s is not above 0")
-        for name in ("sources", "destinations"):
+        for name in ("sources", "destinations", "nat_addresses"):
             if getattr(self, name) < 1:
                 raise CapacityError(f"{name}: {getattr(self, name)} is less than 1")
         for name in ("rtt", "service", "tolerance", "timeout"):

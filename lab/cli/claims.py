@@ -10,7 +10,8 @@ import click
 
 @click.command(
     epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
-    "ran, and 3 when one of them went wrong."
+    "ran, and 3 when one of them went wrong. Tested between two hosts; docs/topologies.md says which "
+    "claims read differently behind a NAT."
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Test this claim only; repeatable.")
 @click.option("--list", "only_list", is_flag=True, help="Name the claims, test nothing.")

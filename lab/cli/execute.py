@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from lab import report
 from lab.analysis.exit import exit_code
@@ -21,7 +21,7 @@ from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import Plan, run
-from lab.tunings import demand_of, load
+from lab.tunings import demand_of, load_for
 from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
 
@@ -41,16 +41,18 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
     for threshold in thresholds:
         parse_threshold(threshold)
     asked = load_of(options, thresholds=thresholds)
-    site = SitePlan(
-        servers=options["servers"],
-        source_addresses=options["clients"],
-        memcached_threads=options["memcached_threads"],
-        rtt=options["rtt"],
-    )
+    site = site_of(options, asked.rate)
     demand = demand_of(asked, site)
+    arms = tuple((arm, load_for(options[arm], site.roles, demand)) for arm in (BEFORE, AFTER))
+    for arm, tuning in arms:
+        if tuning.parts and options["testbed"] != "netns":
+            raise ValueError(
+                f"--{arm} {options[arm]}: a tuning for each role needs --testbed netns; the containers "
+                "of an arm have one tuning"
+            )
     return Plan(
         name=name,
-        arms=tuple((arm, load(options[arm], demand)) for arm in (BEFORE, AFTER)),
+        arms=arms,
         rate=rate_of(options),
         duration=options["duration"],
         trials=options["trials"],
@@ -62,6 +64,45 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
             servers=options["servers"],
             duration=options["duration"],
         ),
+    )
+
+
+_ONLY_IN: Final = {"nat_ports": "nat", "nat_room": "nat", "proxy": "proxy"}
+"""Options that say something about one topology alone."""
+
+
+def site_of(options: dict[str, Any], rate: float | str | None) -> SitePlan:
+    """Return what a trial's site consists of.
+
+    Raises:
+        ValueError: for options that do not go together.
+        TestbedError: for a site that cannot be made.
+    """
+    topology = options["topology"]
+    for option, only in _ONLY_IN.items():
+        if options[option] is not None and topology != only:
+            raise ValueError(
+                f"--{option.replace('_', '-')} belongs to --topology {only}, not to {topology}"
+            )
+    if topology != "direct" and options["testbed"] != "netns":
+        raise ValueError(
+            f"--topology {topology} needs --testbed netns: a Docker network has a bridge and a "
+            "firewall of the engine's own, and containers on it see no other host in between"
+        )
+    room = options["nat_room"]
+    if topology == "nat" and room in {None, "auto"}:
+        if rate is None or isinstance(rate, str):
+            raise ValueError("--topology nat: give --rate as a number, or --nat-room")
+        room = max(1, int(rate * options["duration"] / 2))
+    return SitePlan(
+        servers=options["servers"],
+        source_addresses=options["clients"],
+        memcached_threads=options["memcached_threads"],
+        rtt=options["rtt"],
+        topology=topology,
+        nat_ports=options["nat_ports"],
+        nat_room=None if room in {None, "all"} else int(room),
+        proxy=options["proxy"] or "haproxy",
     )
 
 

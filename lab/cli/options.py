@@ -13,6 +13,18 @@ from loadgen.config import LoadOptions
 MOST_HOSTS: Final = 4096
 """Servers, or client addresses, that a testbed makes."""
 
+
+def _room(text: str) -> int | str:
+    if text in {"auto", "all"}:
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is no number of entries; write a whole number, auto or all")
+    return int(text)
+
+
+ROOM: Final = types.Parsed("room", _room)
+"""Entries of a table: a whole number, `auto` or `all`."""
+
 servers = click.option(
     "--servers",
     type=click.IntRange(1, MOST_HOSTS),

@@ -16,6 +16,7 @@ from loadgen.errors import Exit, writing
 if TYPE_CHECKING:
     from lab.capacity import Load
     from lab.plan import Plan
+    from lab.sysctl.tuning import Tuning
 
 THIS_HOST = "this-host"
 DOCUMENTED = (
@@ -115,6 +116,27 @@ def _gibibytes(text: str) -> float:
     help="With --kernel, of the host, such as 4G: conntrack's table hangs on it.  [default: as here]",
 )
 @click.option(
+    "--topology",
+    type=click.Choice(["direct", "nat", "proxy"]),
+    default="direct",
+    show_default=True,
+    help="What the connections pass. nat: one NAT, whose table and ports are counted. proxy: plan for "
+    "a proxy that opens a connection to a server for each that it takes.",
+)
+@click.option(
+    "--nat-addresses",
+    type=click.IntRange(1, 65_536),
+    default=1,
+    show_default=True,
+    help="Addresses of the NAT toward the servers.",
+)
+@click.option(
+    "--nat-ports",
+    type=types.PORT_RANGE,
+    default=None,
+    help="Ports that the NAT's rule names.  [default: the kernel's, 1024-65535]",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, allow_dash=True),
     default=None,
@@ -190,10 +212,7 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         TuningError: for a tuning that cannot be read.
         CapacityError: for a situation that cannot be.
     """
-    from lab.capacity import KEYS, Load
-    from lab.sysctl.apply import own_sysctls
-    from lab.testbed.fresh import fresh_values
-    from lab.tunings import load, plan_for
+    from lab.capacity import Load
 
     demand = Load(
         rate=chosen["rate"],
@@ -205,16 +224,59 @@ def _plan(chosen: dict[str, Any]) -> tuple[Plan, str]:
         local_port_range=chosen["local_port_range"],
         bind_early=chosen["bind_early"],
         tracked=chosen["conntrack"],
+        nat=chosen["topology"] == "nat",
+        nat_addresses=chosen["nat_addresses"],
+        nat_ports=chosen["nat_ports"],
     )
+    if chosen["topology"] == "proxy":
+        return _proxy_plan(chosen, demand)
+    return _plan_for(chosen, demand)
+
+
+def _proxy_plan(chosen: dict[str, Any], demand: Load) -> tuple[Plan, str]:
+    """Return the plan of a proxy, with a note on its clients; raises as `_plan`."""
+    from dataclasses import replace
+
+    from lab.plan.text import forecast_lines
+
+    proxy = replace(demand, sources=1, local_port_range=None, bind_early=False)
+    plan, note = _plan_for(chosen, proxy)
+    clients, _ = _plan_for(chosen, replace(demand, destinations=1))
+    theirs = " ".join(" ".join(line.split()) for line in forecast_lines(clients.now)[:2])
+    addresses = "address" if demand.sources == 1 else "addresses"
+    told = (
+        "this is the plan of the proxy, a client of its servers like any other; the clients, "
+        f"{demand.sources} {addresses} toward the proxy alone, under the same tuning: {theirs}"
+    )
+    return plan, f"{told}; {note}" if note else told
+
+
+def _plan_for(chosen: dict[str, Any], demand: Load) -> tuple[Plan, str]:
+    """Return the plan for a load; raises as `_plan`."""
+    from lab.capacity import KEYS, CapacityError
+    from lab.sysctl.apply import own_sysctls
+    from lab.sysctl.values import unfit_value
+    from lab.testbed.fresh import fresh_values
+    from lab.tunings import load, plan_for
+
     name, release = chosen["tuning"], chosen["kernel"]
     if release is not None:
         return _elsewhere(demand, chosen), DOCUMENTED
     if name == THIS_HOST:
         known, note = own_sysctls(KEYS), ""
     else:
-        wanted = load(name, demand).values
+        tuning = load(name, demand)
         fresh, note = fresh_values(KEYS)
-        known = {**fresh, **{key: value for key, value in wanted.items() if key in fresh}}
+        known = fresh | {
+            setting.key: setting.value
+            for setting in tuning.settings
+            # A line written `-key` whose value the kernel does not take is one that is not there.
+            if setting.key in fresh and not unfit_value(setting.key, setting.value)
+        }
+        try:
+            return plan_for(demand, known, tuning=name), note
+        except CapacityError as error:
+            raise CapacityError(_located(str(error), tuning)) from None
     return plan_for(demand, known, tuning=name), note
 
 
@@ -299,6 +361,16 @@ def _elsewhere(demand: Load, chosen: dict[str, Any]) -> Plan:
     wanted = load(name, demand).values
     known = {**there, **{key: value for key, value in wanted.items() if key in there}}
     return plan_for(demand, known, tuning=name, release=release)
+
+
+def _located(message: str, tuning: Tuning) -> str:
+    """Return what is wrong with a setting, with the file and the line that it comes from."""
+    from lab.sysctl.tuning import where
+
+    for setting in tuning.settings:
+        if message.startswith((f"{setting.key} ", f"{setting.key}:")):
+            return f"{where(tuning, setting.line)}: {message}"
+    return message
 
 
 def _write(where: str | None, text: str) -> None:

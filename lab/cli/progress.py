@@ -81,6 +81,10 @@ class Progress:
         for doubt in self._doubts:
             self._say(doubt)
 
+    def remarked(self, line: str) -> None:
+        """Say it."""
+        self._say(line)
+
     def calibrated(self, rate: float, ceiling: float) -> None:
         """Say which rate was found."""
         self._say(

@@ -25,7 +25,8 @@ _EPILOG = (
     default="kernel-default",
     show_default=True,
     metavar="TUNING",
-    help="The first arm: a built-in tuning (lab tunings) or a sysctl.d file.",
+    help="The first arm: a built-in tuning (lab tunings) or a sysctl.d file, for client and servers; "
+    "client=FILE,nat=FILE2 gives each role its own.",
 )
 @click.option(
     "--after", default="article", show_default=True, metavar="TUNING", help="The second arm."
@@ -53,6 +54,35 @@ _EPILOG = (
     default="churnlab",
     show_default=True,
     help="What the containers of --testbed docker are made of.",
+)
+@click.option(
+    "--topology",
+    type=click.Choice(["direct", "router", "nat", "proxy"]),
+    default="direct",
+    show_default=True,
+    help="What stands between client and servers: nothing, a router, a NAT (nftables' masquerade) or "
+    "a proxy. Only with --testbed netns.",
+)
+@click.option(
+    "--nat-ports",
+    type=types.PORT_RANGE,
+    default=None,
+    help="Ports of the NAT toward a destination.  [default: the kernel's, 1024-65535]",
+)
+@click.option(
+    "--nat-room",
+    type=options.ROOM,
+    default=None,
+    metavar="N|auto|all",
+    help="Entries that the NAT's table has left when a trial begins, as others have used the rest; "
+    "auto: half of what a trial's connections need; all: the whole table.  [default: auto]",
+)
+@click.option(
+    "--proxy",
+    type=click.Choice(["haproxy", "nutcracker"]),
+    default=None,
+    help="haproxy opens a connection to a server for each that it takes, nutcracker keeps a few "
+    "open.  [default: haproxy]",
 )
 @options.servers
 @options.clients

@@ -51,6 +51,13 @@ def _buckets(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signat
     )
 
 
+def _mappings(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - one signature for all
+    return (
+        f"after {count(limit.connections)} connections the NAT has no port left for these "
+        "destinations: SYNs are dropped and connects time out"
+    )
+
+
 def _files(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signature of the others
     return f"{count(limit.connections)} connections are open at once: EMFILE"
 
@@ -59,6 +66,7 @@ _LIMITS: Final[dict[LimitName, Callable[[Limit, Forecast], str]]] = {
     "port_search_slow": _slow,
     "ports_exhausted": _exhausted,
     "conntrack_full": _tracked,
+    "nat_ports_exhausted": _mappings,
     "time_wait_buckets_full": _buckets,
     "open_files": _files,
 }
@@ -67,6 +75,7 @@ BOUNDS: Final[dict[LimitName, str]] = {
     "port_search_slow": "the search for a free port",
     "ports_exhausted": "the number of ports",
     "conntrack_full": "the conntrack table",
+    "nat_ports_exhausted": "the number of the NAT's ports",
     "time_wait_buckets_full": "tcp_max_tw_buckets",
     "open_files": "open files",
 }

@@ -141,6 +141,7 @@ def render(stored: Stored, comparison: Comparison, directory: Path | None = None
             unchanged=[row for row in sysctls if not (row["changed"] or row["asked"])],
             skipped=settings.skipped(experiment),
             predictions=view.prediction_rows(comparison),
+            hosts=view.host_rows(comparison),
             warnings=view.warnings(comparison),
             trials=view.trial_rows(stored),
             links=links,

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from lab.analysis.records import AFTER, BEFORE, Comparison, Experiment
-from lab.report.view import LABELS, facts, metric_rows, prediction_rows, reasons, title
+from lab.report.view import LABELS, facts, host_rows, metric_rows, prediction_rows, reasons, title
 
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")
 _MOST: Final = 12
@@ -61,6 +61,18 @@ def _predictions(comparison: Comparison) -> list[str]:
     ]
 
 
+def _hosts(comparison: Comparison) -> list[str]:
+    rows = host_rows(comparison)
+    if not rows:
+        return []
+    return [
+        "| host | | before | after |",
+        "|---|---|--:|--:|",
+        *(f"| {row['role']} | {row['name']} | {row['before']} | {row['after']} |" for row in rows),
+        "",
+    ]
+
+
 def render(experiment: Experiment, comparison: Comparison) -> str:
     """Return the Markdown."""
     _, sign, words = LABELS[comparison.verdict]
@@ -85,6 +97,7 @@ def render(experiment: Experiment, comparison: Comparison) -> str:
         "",
         *_list("What broke, and what held", reasons(comparison)),
         *_list("Faults on purpose", comparison.faults),
+        *_hosts(comparison),
         *_predictions(comparison),
         *_list("Warnings", comparison.warnings),
         *_list("Run again", comparison.repetitions),

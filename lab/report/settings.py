@@ -20,9 +20,9 @@ def _read_back(experiment: Experiment, arm: str) -> dict[tuple[str, str], set[st
     return found
 
 
-def _sysctl_cell(arm: Arm, key: str, values: set[str]) -> dict[str, Any]:
+def _sysctl_cell(arm: Arm, role: str, key: str, values: set[str]) -> dict[str, Any]:
     shown = " | ".join(sorted(values)) if values else _UNREADABLE
-    asked = arm.settings.get(key)
+    asked = arm.asked(role).get(key)
     wanted = None if asked is None else spaced(asked)
     return {
         "value": shown,
@@ -50,7 +50,7 @@ def sysctl_rows(experiment: Experiment) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for role, key in places:
         cells = [
-            _sysctl_cell(arm, key, found.get((role, key), set()))
+            _sysctl_cell(arm, role, key, found.get((role, key), set()))
             for arm, found in zip(arms, by_arm, strict=True)
         ]
         default = fresh.get((role, key), _UNREADABLE)

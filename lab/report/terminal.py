@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lab.analysis.records import Comparison
 from lab.report.plain import plain
-from lab.report.view import LABELS, metric_rows, prediction_rows, reasons
+from lab.report.view import LABELS, host_rows, metric_rows, prediction_rows, reasons
 
 STYLES: Final = {
     "good": "green",
@@ -52,10 +52,19 @@ def _table(comparison: Comparison) -> Table:
     return table
 
 
-def _lines(title: str, lines: list[str], style: str) -> list[RenderableType]:
+_MOST: Final = 12
+"""Lines of a list beyond which the rest is only counted: `sysctl -a` as a tuning has a thousand."""
+
+
+def _lines(
+    title: str, lines: list[str], style: str, *, most: int | None = None
+) -> list[RenderableType]:
     if not lines:
         return []
-    return [Text(title, style=f"bold {style}"), *(Text(f"  {line}") for line in lines), Text()]
+    shown = lines[:most]
+    if len(lines) > len(shown):
+        shown = [*shown, f"and {len(lines) - len(shown):,} more, in comparison.json"]
+    return [Text(title, style=f"bold {style}"), *(Text(f"  {line}") for line in shown), Text()]
 
 
 def _predictions(comparison: Comparison) -> list[RenderableType]:
@@ -67,7 +76,27 @@ def _predictions(comparison: Comparison) -> list[RenderableType]:
     for title in ("predicted", "measured", "error"):
         table.add_column(title, justify="right")
     for row in rows:
-        table.add_row(Text(row["name"]), row["predicted"], row["measured"], row["error"])
+        wrong = "bold red" if row["state"] else ""
+        table.add_row(
+            Text(row["name"]), row["predicted"], row["measured"], Text(row["error"], style=wrong)
+        )
+    return [table]
+
+
+def _hosts(comparison: Comparison) -> list[RenderableType]:
+    rows = host_rows(comparison)
+    if not rows:
+        return []
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("host")
+    table.add_column("")
+    for arm in comparison.arms:
+        table.add_column(Text(arm.name), justify="right")
+    last = ""
+    for row in rows:
+        shown = "" if row["role"] == last else row["role"]
+        table.add_row(shown, row["name"], row["before"], row["after"])
+        last = row["role"]
     return [table]
 
 
@@ -83,10 +112,11 @@ def renderable(comparison: Comparison) -> RenderableType:
         *_lines("Besides the tuning, this differs", comparison.differences, "red"),
         *_lines("Missing", comparison.missing, "yellow"),
         _table(comparison),
-        *_lines("Out of scope here", comparison.skipped, "yellow"),
+        *_lines("Out of scope here", comparison.skipped, "yellow", most=_MOST),
         *_lines("Gates", gates, ""),
         *_lines("What broke, and what held", reasons(comparison), ""),
         *_lines("Faults on purpose", comparison.faults, ""),
+        *_hosts(comparison),
         *_predictions(comparison),
         *_lines("Warnings", comparison.warnings, "yellow"),
         *_lines("Run again", comparison.repetitions, "yellow"),

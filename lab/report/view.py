@@ -18,6 +18,7 @@ from lab.analysis.records import (
     Experiment,
     FaultDone,
     MetricComparison,
+    Prediction,
     VerdictName,
 )
 from lab.analysis.stats import reachable
@@ -240,15 +241,38 @@ def prediction_rows(comparison: Comparison) -> list[dict[str, str]]:
     lines = []
     for found in comparison.predictions:
         off = error(found)
+        wrong = "wrong" if found.wrong else text.NOTHING
         lines.append(
             {
                 "name": found.name,
                 "predicted": text.quantity(found.predicted, found.unit),
-                "measured": text.quantity(found.measured, found.unit),
-                "error": text.NOTHING if off is None else text.percent(off),
+                "measured": _measured(found),
+                "error": wrong if off is None else text.percent(off),
+                "state": "wrong" if found.wrong else "",
             }
         )
     return lines
+
+
+def host_rows(comparison: Comparison) -> list[dict[str, str]]:
+    """Return what each host held; nothing without a box between client and servers."""
+    return [
+        {
+            "role": found.role,
+            "name": found.name,
+            "before": text.quantity(found.before, "1"),
+            "after": text.quantity(found.after, "1"),
+        }
+        for found in comparison.hosts
+    ]
+
+
+def _measured(found: Prediction) -> str:
+    """Return what a prediction came to: a figure, a bound, or that it did not come true."""
+    if found.outcome == "never":
+        return "never"
+    sign = {"at_least": "≥ ", "below": "< "}.get(found.outcome, "")
+    return f"{sign}{text.quantity(found.measured, found.unit)}"
 
 
 def confidence(comparison: Comparison) -> str:

@@ -53,7 +53,14 @@ def compare_stored(
         skipped=settings.skipped(stored.experiment),
         faults=view.faults(stored.experiment),
         claim=claim,
+        tuned=_tuned(stored),
     )
+
+
+def _tuned(stored: Stored) -> list[str]:
+    """Return the roles that the second arm's tuning was applied to."""
+    arm = next((one for one in stored.experiment.arms if one.name == "after"), None)
+    return list(arm.roles) if arm is not None and arm.roles else ["client", "server"]
 
 
 def write_reports(

@@ -7,9 +7,9 @@ brought to its brink with made-up entries instead, and the time to overflow is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from lab.capacity import Forecast
 from loadgen.config import LoadOptions
@@ -49,6 +49,14 @@ class Case:
     """Rate and duration are the case's own."""
     sources: int = 1
     servers: int = 1
+    site: Mapping[str, Any] = field(default_factory=dict)
+    """What else the site has, as `lab.testbed.base.SitePlan` calls it: a topology."""
+    box: str = ""
+    """The sysctl.d lines of the box in between."""
+    faults: tuple[str, ...] = ()
+    """As `lab run --fault` has them."""
+    service: float = 0.0
+    """Seconds that the servers take for a connection, as the model is to know it."""
     margin: int | None = None
     """Entries that the server's conntrack table has left; None for no tracking."""
     ports: int | None = None
@@ -86,6 +94,12 @@ def _overflow(summary: Summary) -> float | None:
 
 def _settled(summary: Summary) -> float:
     return summary.rate.achieved
+
+
+def _held_by_the_nat(summary: Summary) -> float | None:
+    """The most connections that it translated at once."""
+    found = summary.kernel.get("nat", {}).get("nf_conntrack_entries")
+    return None if found is None else float(found.max)
 
 
 def _server_time_wait(summary: Summary) -> float | None:
@@ -208,9 +222,63 @@ CASES: Final = (
            servers=3),
     _reuse("reuse, sources", "500 ports, reuse after 1 s, 2 client addresses", ports=500,
            rate=1_500, sources=2),
+    Case(
+        name="reuse, buckets",
+        situation="1,000 ports, reuse after 1 s, tcp_max_tw_buckets = 100: no port is ever missing",
+        text=_PORTS + _REUSE + "net.ipv4.tcp_max_tw_buckets = 100\n",
+        rate=2_000,
+        duration=2.0,
+        quantity="connections",
+        what="connections served",
+        predict=lambda found: found.rate * (found.duration or 0) if found.holds else 0.0,
+        measure=_served,
+    ),
     _brink("conntrack", "2,000 entries left, client closes"),
     _brink("conntrack, reset", "2,000 entries left, connections end by RST",
            load=LoadOptions(close="rst")),
+    Case(
+        name="nat, table",
+        situation="behind a NAT whose table has 2,000 entries left, client closes",
+        text="",
+        rate=1_000,
+        duration=3.0,
+        quantity="time",
+        what="time until the NAT's table is full",
+        predict=lambda found: next(
+            (limit.at for limit in found.limits if limit.name == "conntrack_full"), None
+        ),
+        measure=_overflow,
+        load=LoadOptions(timeout=1.0),
+        site={"topology": "nat", "nat_room": 2_000},
+    ),
+    Case(
+        name="nat, ports",
+        situation="behind a NAT with 128 ports, connections held open by a server that stands still",
+        text="",
+        rate=200,
+        duration=2.0,
+        quantity="connections",
+        what="connections that the NAT holds when it has no port left",
+        predict=_until("nat_ports_exhausted"),
+        measure=_held_by_the_nat,
+        load=LoadOptions(timeout=2.0),
+        site={"topology": "nat", "nat_ports": (20_000, 20_127)},
+        faults=("pause server-1 at 0s",),
+        service=2.0,
+    ),
+    Case(
+        name="proxy, ports",
+        situation="a proxy with 1,000 ports, no reuse, client closes",
+        text="",
+        box=_PORTS + _NO_REUSE,
+        rate=1_000,
+        duration=2.0,
+        quantity="connections",
+        what="connections until the proxy has no port left",
+        predict=_until("ports_exhausted"),
+        measure=_served,
+        site={"topology": "proxy"},
+    ),
     Case(
         name="server closes",
         situation="1,000 ports, server closes: no wall, half of the ports used",

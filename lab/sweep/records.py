@@ -109,6 +109,8 @@ class Check(Record, frozen=True, kw_only=True):
     """The greatest error that counts as agreement, as a share."""
     note: str = ""
     directory: str = ""
+    never: bool = False
+    """What was predicted to break did not: the prediction is wrong, and there is no figure."""
 
     @property
     def error(self) -> float | None:
@@ -122,6 +124,8 @@ class Check(Record, frozen=True, kw_only=True):
     @property
     def agrees(self) -> bool | None:
         """Whether the error is within the tolerance; None when nothing was measured."""
+        if self.never:
+            return False
         error = self.error
         return None if error is None else abs(error) <= self.tolerance
 

@@ -19,6 +19,7 @@ VALIDATION_PLOT: Final = "validation.svg"
 _BOUNDS: Final[dict[LimitName, str]] = {
     "port_search_slow": "slow port search",
     "ports_exhausted": "no port left",
+    "nat_ports_exhausted": "no port of the NAT left",
     "conntrack_full": "full conntrack table",
     "time_wait_buckets_full": "tcp_max_tw_buckets",
     "open_files": "open files",

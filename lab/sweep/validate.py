@@ -10,12 +10,13 @@ from pathlib import Path
 import msgspec
 
 from lab.analysis.predictions import situation_of
-from lab.capacity import forecast
+from lab.capacity import behind_proxy, forecast
 from lab.sweep.carried import carried
 from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import Check, Validation
-from lab.sysctl.tuning import parse
+from lab.sysctl.tuning import Tuning, combine, parse
 from lab.testbed.base import SitePlan, Tuned, UntestableError
+from lab.testbed.faults import parse_fault
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracked import TrackedTestbed
 from lab.trials.trial import MAX_REPETITIONS, TrialError, observe
@@ -62,7 +63,8 @@ async def check(case: Case, directory: Path) -> Check:
         TestbedError: when a site cannot be made.
         TrialError: when a run cannot begin.
     """
-    tuning = parse(case.settings, name=case.name, source="validation")
+    tuning = _tuning(case)
+    plan = SitePlan(servers=case.servers, source_addresses=case.sources, **case.site)
     label = case.name.replace(" ", "-").replace(",", "")
     load = replace(case.load, rate=case.rate, duration=case.duration)
     testbed = NetnsTestbed() if case.margin is None else TrackedTestbed(left=case.margin)
@@ -72,23 +74,30 @@ async def check(case: Case, directory: Path) -> Check:
         try:
             observed = await observe(
                 testbed,
-                SitePlan(servers=case.servers, source_addresses=case.sources),
+                plan,
                 Tuned(tuning, case.name),
                 load=load,
                 directory=run,
                 log=directory / "loadgen.log",
+                faults=[parse_fault(fault) for fault in case.faults],
             )
         except UntestableError as error:
             return _unmeasured(case, None, f"not testable here: {error}", run)
-        situation = situation_of(observed.summary, observed.in_force)
+        situation = situation_of(
+            observed.summary, observed.in_force, nat_ports=plan.nat_ports, service=case.service
+        )
         assert situation is not None
+        if plan.topology == "proxy":
+            held = observed.in_force
+            situation = behind_proxy(situation, held["proxy"], held.get("server"), case.servers)
         predicted = case.predict(forecast(situation))
         if predicted is None:
             return _unmeasured(case, None, "the model predicts no such limit here", run)
         if observed.summary.validity == "valid":
             measured = case.measure(observed.summary)
             if measured is None:
-                return _unmeasured(case, predicted, "nothing broke within the trial", run)
+                found = _unmeasured(case, predicted, "it did not break within the trial", run)
+                return msgspec.structs.replace(found, never=True)
             return Check(
                 name=case.name,
                 situation=case.situation,
@@ -101,6 +110,16 @@ async def check(case: Case, directory: Path) -> Check:
             )
         note = "; ".join(observed.summary.generator.reasons) or observed.summary.validity
     return _unmeasured(case, predicted, f"spoiled {MAX_REPETITIONS + 1} times: {note}", run)
+
+
+def _tuning(case: Case) -> Tuning:
+    """Return the tuning of a case: its lines for both ends, and those of the box in between."""
+    ends = parse(case.settings, name=case.name, source="validation")
+    if not case.box:
+        return ends
+    role = str(case.site["topology"])
+    box = parse(case.box, name=f"{case.name}, {role}", source="validation")
+    return combine({"client": ends, role: box, "server": ends})
 
 
 def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> Check:

@@ -148,7 +148,7 @@ class _Attempt:
             refusal = self.inside(partial(self._judge, setting, host))
             if refusal is None:
                 self.pending.append(setting)
-            elif not self._in_force(setting):
+            elif not self._in_force(setting, host):
                 self._refuse(refusal)
 
     def write(self) -> None:
@@ -187,10 +187,14 @@ class _Attempt:
         names = () if here.exists else namespace_keys(self.root)
         return judge(setting, here=here, host=host, names=names)
 
-    def _in_force(self, setting: Setting) -> bool:
-        """Whether a key that cannot be set has the wanted value anyway."""
+    def _in_force(self, setting: Setting, host: File) -> bool:
+        """Whether a key that cannot be set has the wanted value anyway.
+
+        One that only the host's namespace shows is one for all namespaces: the host's value holds.
+        """
         here = self.inside(partial(_read, self._path(setting.key)))
-        return here is not None and same_value(setting.key, setting.value, here)
+        value = host.value if here is None else here
+        return value is not None and same_value(setting.key, setting.value, value)
 
     def _path(self, key: str) -> Path:
         return self.root / to_path(key)

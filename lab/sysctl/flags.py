@@ -12,7 +12,7 @@ from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE, INHERITED
 from lab.sysctl.tuning import Setting, Tuning
-from lab.sysctl.values import integers, ports, same_value
+from lab.sysctl.values import integers, ports, same_value, unfit_value
 
 _RANGE: Final = "net.ipv4.ip_local_port_range"
 _RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
@@ -51,6 +51,8 @@ DAEMONS: Final = (
 """Ports that daemons listen on by default: first, last, name; the best known first."""
 
 _NAMED_AT_MOST: Final = 4
+_SMALL_SHARE: Final = 0.1
+"""Of the range: what the reservation of the daemons' own ports takes is less than that."""
 
 
 def flags(tuning: Tuning, host: Mapping[str, str]) -> list[str]:
@@ -63,6 +65,8 @@ def flags(tuning: Tuning, host: Mapping[str, str]) -> list[str]:
     """
     found = []
     for setting in tuning.settings:
+        if unfit_value(setting.key, setting.value):
+            continue  # written `-key`: it will not hold, and is told so
         doubts = _lowered(setting, host)
         for check in _CHECKS.get(setting.key, ()):
             doubts += check(setting, tuning.values, host)
@@ -133,9 +137,9 @@ def _buckets(setting: Setting, values: Mapping[str, str], host: Mapping[str, str
 
 def _port_range(setting: Setting, values: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
     new = integers(setting.value)
-    if new is None or len(new) != 2 or not 0 < new[0] <= new[1] <= 65_535:
-        return ["is not a range of ports: write the first and the last, 1 to 65535"]
-    first, last = new
+    if new is None:
+        return []
+    first, last = new[:2]
     count = last - first + 1
     doubts = []
     if count % 2:
@@ -146,7 +150,10 @@ def _port_range(setting: Setting, values: Mapping[str, str], host: Mapping[str, 
         )
     now = integers(host.get(_RANGE, ""))
     if now is not None and len(now) == 2 and count < now[1] - now[0] + 1:
-        doubts.append(f"has {count} ports, fewer than this host's {now[1] - now[0] + 1}")
+        least = now[1] - now[0] + 1
+        doubts.append(
+            f"has {count} ports, fewer than this host's {least}: it takes away {least - count:,}"
+        )
     start = integers(values.get(_PRIVILEGED, host.get(_PRIVILEGED, "")))
     if start is not None and first < start[0]:
         doubts.append(
@@ -181,7 +188,43 @@ def _daemons(first: int, last: int, reserved: str, now: tuple[int, ...] | None) 
     return found
 
 
-def _reserved(setting: Setting, _: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
+def taken_by(reserved: str, span: str) -> tuple[int, int] | None:
+    """Return how many ports of a range a list of reserved ports takes away, and how many it has.
+
+    Args:
+        reserved: a value of net.ipv4.ip_local_reserved_ports.
+        span: a value of net.ipv4.ip_local_port_range.
+
+    Returns:
+        None where one of them is no such value.
+    """
+    lists, bounds = ports(reserved), integers(span)
+    if lists is None or bounds is None or len(bounds) != 2:
+        return None
+    low, high = bounds
+    taken = sum(max(0, min(last, high) - max(first, low) + 1) for first, last in lists)
+    return taken, max(0, high - low + 1)
+
+
+def _reserved(setting: Setting, values: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
+    span = values.get(_RANGE, host.get(_RANGE, ""))
+    return [*_taken(setting, span), *_dropped(setting, host)]
+
+
+def _taken(setting: Setting, span: str) -> list[str]:
+    """A reservation that takes a good part of the range; a few ports of daemons are no doubt."""
+    found = taken_by(setting.value, span)
+    if found is None or found[0] < max(1, found[1] * _SMALL_SHARE):
+        return []
+    taken, every = found
+    where = "-".join(span.split())
+    if taken >= every:
+        return [f"takes away all {every:,} ports of the range {where}: no connect() finds a port"]
+    return [f"takes away {taken:,} of the {every:,} ports of the range {where}"]
+
+
+def _dropped(setting: Setting, host: Mapping[str, str]) -> list[str]:
+    """Ports that were reserved and are not any more: the line replaces the list."""
     new, now = ports(setting.value), ports(host.get(_RESERVED, ""))
     if new is None or not now:
         return []

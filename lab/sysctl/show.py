@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE, Sysctl
-from lab.sysctl.flags import flags
+from lab.sysctl.flags import flags, taken_by
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, is_glob
+
+_RANGE: Final = "net.ipv4.ip_local_port_range"
+_RESERVED: Final = "net.ipv4.ip_local_reserved_ports"
 
 
 def render(tuning: Tuning, host: Mapping[str, str] | None = None) -> str:
@@ -49,7 +53,21 @@ def _meanings(tuning: Tuning, host: Mapping[str, str]) -> list[str]:
         lines.append(f"{mark}{setting.key} = {setting.value}{now}")
         entry = CATALOGUE.get(setting.key)
         lines += [f"    {told}" for told in _facts(entry)] if entry else _unknown(setting.key)
+        lines += [f"    {told}" for told in _ports_taken(setting, tuning.values, host)]
     return lines
+
+
+def _ports_taken(setting: Setting, values: Mapping[str, str], host: Mapping[str, str]) -> list[str]:
+    """How many ports of the range a reservation takes away."""
+    if setting.key != _RESERVED:
+        return []
+    span = values.get(_RANGE, host.get(_RANGE, CATALOGUE[_RANGE].default))
+    found = taken_by(setting.value, span)
+    if found is None:
+        return []
+    return [
+        f"takes away {found[0]:,} of the {found[1]:,} ports of the range {'-'.join(span.split())}"
+    ]
 
 
 def _facts(entry: Sysctl) -> list[str]:

@@ -22,13 +22,13 @@ setting stands for, in its own old names. Other readers see a comment.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, obsolete, to_key
-from lab.sysctl.values import integers, spaced
+from lab.sysctl.values import integers, spaced, unfit_value
 from loadgen.errors import ChurnlabError
 
 _GLOB: Final = frozenset("*?[")
@@ -78,6 +78,19 @@ class Tuning:
     """In the order in which they are written to the kernel; each key once."""
     notes: tuple[str, ...]
     """What a reader should know: old names and what they became, lines that have no effect."""
+    parts: tuple[tuple[str, Tuning], ...] = ()
+    """Where each role has a tuning of its own (`client=FILE,nat=FILE2`): role and tuning. The
+    settings are then those of all of them."""
+
+    def of(self, role: str) -> Tuning:
+        """Return what is to be put in force in the namespace of a role.
+
+        A tuning that names no role is for the two ends, the client and the servers; a box between
+        them keeps what its kernel gives it.
+        """
+        if self.parts:
+            return dict(self.parts).get(role, NOTHING)
+        return self if role in _ENDS else NOTHING
 
     @property
     def values(self) -> dict[str, str]:
@@ -85,14 +98,37 @@ class Tuning:
         return {setting.key: setting.value for setting in self.settings}
 
 
+_ENDS: Final = ("client", "server")
+NOTHING: Final = Tuning("nothing", "built-in", "", (), ())
+"""The tuning that sets nothing."""
+
+
+def combine(parts: Mapping[str, Tuning]) -> Tuning:
+    """Return one tuning that gives each role its own.
+
+    Args:
+        parts: tunings by role.
+    """
+    settings = {one.key: one for tuning in parts.values() for one in tuning.settings}
+    return Tuning(
+        name=", ".join(f"{role}={tuning.name}" for role, tuning in parts.items()),
+        source=", ".join(f"{role}={tuning.source}" for role, tuning in parts.items()),
+        text="\n".join(f"# {role}: {one.name}\n{one.text}" for role, one in parts.items()),
+        settings=tuple(settings.values()),
+        notes=tuple(f"{role}: {note}" for role, one in parts.items() for note in one.notes),
+        parts=tuple(parts.items()),
+    )
+
+
 def where(tuning: Tuning, line: int) -> str:
     """Return the name of a line for messages: `./90-memcached.conf:12`."""
-    return _where(tuning.name, tuning.source, line)
+    return place(tuning.name, tuning.source, line)
 
 
-def _where(name: str, source: str, line: int) -> str:
-    place = f"built-in tuning {name}" if source == "built-in" else source
-    return f"{place}:{line}"
+def place(name: str, source: str, line: int) -> str:
+    """Return the name of a line of a file that is being read, as `where` does."""
+    file = f"built-in tuning {name}" if source == "built-in" else source
+    return f"{file}:{line}"
 
 
 def is_glob(key: str) -> bool:
@@ -159,6 +195,10 @@ def _value(key: str, written: str) -> tuple[str, str]:
         return bare, (
             f"sysctl.d has no comments after a value; the kernel reads {bare!r} and ignores the rest"
         )
+    if entry is not None and entry.kind == "integer":
+        numbers = value.split()
+        if len(numbers) > 1 and integers(value) is not None:
+            return numbers[0], f"the kernel reads {numbers[0]!r} and ignores the rest of {value!r}"
     return value, ""
 
 
@@ -191,7 +231,17 @@ def _assignment(text: str) -> tuple[str, str, bool, str]:
         raise ValueError(f"no '=' in {text!r}; write key = value, or # before a comment")
     key = canonical_key(left)
     value, note = _value(key, right.strip(_BLANKS))
-    return key, value, may_fail, note
+    unfit = unfit_value(key, value)
+    if unfit and not may_fail:
+        raise ValueError(f"{key} = {value}: {unfit}, or put '-' before the key to run without it")
+    if may_fail and _begins_apart(text):
+        note = note or "sysctl(8) takes the blank after '-' for a part of the key; systemd does not"
+    return key, value, may_fail, unfit or note
+
+
+def _begins_apart(text: str) -> bool:
+    """Whether a blank follows the `-` of a line: `- key = value`."""
+    return text[1:2] in set(_BLANKS)
 
 
 def parse(text: str, *, name: str, source: str) -> Tuning:
@@ -206,11 +256,31 @@ def parse(text: str, *, name: str, source: str) -> Tuning:
         TuningError: naming source, line, offender and remedy, for the first invalid line
             of sysctl.d's or uses a feature that is refused here; `problems` has them all.
     """
+    return read_lines(enumerate(text.split("\n"), start=1), text=text, name=name, source=source)
+
+
+def read_lines(
+    lines: Iterable[tuple[int, str]],
+    *,
+    text: str,
+    name: str,
+    source: str,
+    notes: Iterable[str] = (),
+) -> Tuning:
+    """Read numbered lines of a sysctl.d file; see `parse`.
+
+    Args:
+        lines: number and content of each; the numbers are those of the file that they came from.
+        text: what the tuning keeps as its file.
+        name: what the tuning is called in reports.
+        source: the file's path as the user gave it, or `built-in`.
+        notes: what was found out about the file already.
+    """
     settings: dict[str, Setting] = {}
-    notes: list[str] = []
+    said: list[str] = list(notes)
     problems: list[str] = []
     was = ""
-    for number, raw in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
+    for number, raw in lines:
         line = raw.strip(_BLANKS)
         if line.startswith("#:"):
             was = line.removeprefix("#:").strip()
@@ -218,14 +288,14 @@ def parse(text: str, *, name: str, source: str) -> Tuning:
             continue
         excluded = _excluded(line)
         if excluded is not None:
-            notes.append(
+            said.append(
                 f"line {number}: {excluded}: exclusion from a glob, which is left out itself"
             )
             continue
         try:
             key, value, may_fail, note = _assignment(line)
         except ValueError as error:
-            problems.append(f"{_where(name, source, number)}: {error}")
+            problems.append(f"{place(name, source, number)}: {error}")
             continue
         setting = Setting(key, value, number, may_fail, was)
         was = ""
@@ -236,10 +306,10 @@ def parse(text: str, *, name: str, source: str) -> Tuning:
             settings = _put_back(settings, setting)
         else:
             settings[key] = setting
-        notes.extend(f"line {number}: {told}" for told in _notes(setting, earlier, note))
+        said.extend(f"line {number}: {told}" for told in _notes(setting, earlier, note))
     if problems:
         raise TuningError(*problems)
-    return Tuning(name, source, text, tuple(settings.values()), tuple(notes))
+    return Tuning(name, source, text, tuple(settings.values()), tuple(said))
 
 
 def _put_back(settings: dict[str, Setting], setting: Setting) -> dict[str, Setting]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import Tuning
@@ -21,6 +21,12 @@ CLIENT: Final = "client"
 SERVER: Final = "server"
 ROLES: Final = (CLIENT, SERVER)
 """The two sides of a site; a tuning goes to both."""
+
+Topology = Literal["direct", "router", "nat", "proxy"]
+"""What stands between client and servers; all but `direct` are also the role of that box."""
+ProxyKind = Literal["haproxy", "nutcracker"]
+MIDDLE: Final = tuple(name for name in get_args(Topology) if name != "direct")
+"""Roles of a box between client and servers."""
 
 
 class TestbedError(ChurnlabError):
@@ -67,7 +73,25 @@ class SitePlan:
     rtt: float = 0.0
     """Emulated round-trip time in seconds; 0 emulates none."""
 
+    topology: Topology = "direct"
+    nat_ports: tuple[int, int] | None = None
+    """First and last port that a NAT uses toward a destination; None for the kernel's choice."""
+    nat_room: int | None = None
+    """Entries that a NAT's connection table has left when a trial begins; None leaves it as it is."""
+    proxy: ProxyKind = "haproxy"
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of the site's namespaces, in the order in which packets pass them."""
+        middle = () if self.topology == "direct" else (self.topology,)
+        return (CLIENT, *middle, SERVER)
+
     def __post_init__(self) -> None:
+        if self.nat_ports is not None and not 0 < self.nat_ports[0] <= self.nat_ports[1] <= 65_535:
+            low, high = self.nat_ports
+            raise TestbedError(f"nat ports: {low}-{high} is no range of ports, 1 to 65535")
+        if self.nat_room is not None and self.nat_room < 0:
+            raise TestbedError(f"nat room: {self.nat_room} is less than 0")
         for name, most in (
             ("servers", MAX_ADDRESSES),
             ("source_addresses", MAX_ADDRESSES),
@@ -90,7 +114,10 @@ class Tuned:
     arm: str
     """`before` or `after`, for messages."""
     baseline: tuple[str, ...] = ()
-    """Dotted keys whose values in the fresh namespaces are wanted, as they were before."""
+    """Dotted keys whose values in the fresh namespaces are wanted, as they were before; in a
+    rehearsal, further keys whose values are wanted."""
+    role: str = CLIENT
+    """In a rehearsal, whose namespace it is for, for messages."""
 
 
 class Site(Protocol):
@@ -150,8 +177,11 @@ class Testbed(Protocol):
             TestbedError: when they cannot; the message says what is missing and how to get it.
         """
 
-    def rehearse(self, tuned: Tuned) -> None:
+    def rehearse(self, tuned: Tuned) -> Applied:
         """Apply a tuning where nothing runs, to find its errors before any load.
+
+        Returns:
+            What holds then; `in_force` has the keys of `Tuned.baseline` too.
 
         Raises:
             TuningError: when it cannot be applied; names the arm and the line.

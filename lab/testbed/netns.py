@@ -35,7 +35,8 @@ from typing import Final
 import trio
 
 from lab.sysctl.apply import Applied, apply, read_sysctls
-from lab.testbed.base import CLIENT, ROLES, SitePlan, TestbedError, Tuned
+from lab.testbed import middle
+from lab.testbed.base import SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from lab.testbed.processes import Child, enter, spawn, tool
 from loadgen.run.rundir import read_run
@@ -77,14 +78,15 @@ def _ip(namespace: int, commands: Iterable[str], inherit: Sequence[int] = ()) ->
         raise TestbedError(f"cannot set up the network namespaces: ip: {reason}", remedy)
 
 
-def _addressing(own: Sequence[str], other: Sequence[str]) -> list[str]:
+def _addressing(own: Sequence[str], other: Sequence[str], via: str | None = None) -> list[str]:
     """Return the commands that give one side its addresses and the way to the other's."""
     network = ip_network(f"{other[0]}/16", strict=False)
+    gateway = other[0] if via is None else via
     return [
         *(f"addr add {address}/16 dev lan" for address in own),
         "link set lo up",
         "link set lan up",
-        f"route add {network} via {other[0]} dev lan src {own[0]} onlink",
+        f"route add {network} via {gateway} dev lan src {own[0]} onlink",
     ]
 
 
@@ -95,10 +97,39 @@ def _connect(client: int, server: int, sources: Sequence[str], servers: Sequence
     _ip(server, _addressing(servers, sources))
 
 
+def _chain(
+    client: int, box: int, server: int, sources: Sequence[str], servers: Sequence[str]
+) -> None:
+    """Join three fresh namespaces in a row by two veth pairs; see `lab.testbed.middle`."""
+    link = "link add lan type veth peer name {name} netns /proc/self/fd/{box}"
+    for end, own, other, name, gateway in (
+        (client, sources, servers, "lan0", middle.INNER),
+        (server, servers, sources, "lan1", middle.OUTER),
+    ):
+        _ip(end, [link.format(name=name, box=box), *_addressing(own, other, gateway)], (box,))
+    _ip(box, middle.links(sources[0], servers[0]))
+
+
 def addresses(role: str, count: int) -> tuple[str, ...]:
     """Return the first `count` addresses of a side, `client` or `server`."""
     network = _CLIENT_NET if role == "client" else _SERVER_NET
     return tuple(str(network + number) for number in range(1, count + 1))
+
+
+def _fresh(stack: ExitStack | AsyncExitStack, count: int) -> list[int]:
+    """Return descriptors of new namespaces, which `stack` closes.
+
+    Raises:
+        TestbedError: when they cannot be made.
+    """
+    descriptors = []
+    try:
+        for _ in range(count):
+            descriptors.append(new_namespace())
+            stack.callback(os.close, descriptors[-1])
+    except NamespaceError as error:
+        raise TestbedError(str(error)) from error
+    return descriptors
 
 
 def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) -> tuple[int, int]:
@@ -115,14 +146,7 @@ def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) 
     Raises:
         TestbedError: when they cannot be made.
     """
-    descriptors = []
-    try:
-        for _ in range(2):
-            descriptors.append(new_namespace())
-            stack.callback(os.close, descriptors[-1])
-    except NamespaceError as error:
-        raise TestbedError(error.problem, error.remedy) from error
-    client, server = descriptors
+    client, server = _fresh(stack, 2)
     _connect(client, server, addresses("client", clients), addresses("server", servers))
     return client, server
 
@@ -222,6 +246,8 @@ class NetnsSite:
     """A descriptor of the servers' network namespace, valid while the site is."""
     notes: tuple[str, ...]
     command: tuple[str, ...]
+    middle: tuple[str, int] | None
+    """Role and namespace of the box in between; None where there is none."""
     running: list[_Memcached]
     """In the order of `targets`."""
     applied: dict[str, Applied] = field(default_factory=dict)
@@ -241,11 +267,13 @@ class NetnsSite:
         await trio.lowlevel.checkpoint_if_cancelled()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
+            others = [("server", self.server), *([self.middle] if self.middle else [])]
+            watched = [f"--netns={role}=/proc/self/fd/{place}" for role, place in others]
             child = spawn(
-                [*self.command, *arguments, "--netns", f"server=/proc/self/fd/{self.server}"],
+                [*self.command, *arguments, *watched],
                 namespace=self.client,
                 output=output,
-                inherit=(self.server,),
+                inherit=tuple(place for _, place in others),
             )
         finally:
             os.close(output)
@@ -292,6 +320,34 @@ async def _origin(directory: Path) -> float:
         await trio.sleep(0.02)
 
 
+def _namespaces(
+    stack: AsyncExitStack, plan: SitePlan, sources: Sequence[str], servers: Sequence[str]
+) -> tuple[int, int | None, int]:
+    """Make and link the plan's namespaces: the client's, the box's if there is one, the servers'."""
+    if plan.topology == "direct":
+        client, server = pair(stack, plan.source_addresses, plan.servers)
+        return client, None, server
+    client, box, server = _fresh(stack, 3)
+    _chain(client, box, server, sources, servers)
+    return client, box, server
+
+
+def _furnish(plan: SitePlan, box: int) -> list[str]:
+    """Make a linked box the plan's router, NAT or proxy host, and return what is to be told of it."""
+    if plan.topology in {"router", "nat"}:
+        middle.forward(box)
+    if plan.topology != "nat":
+        return []
+    middle.translate(box, plan.nat_ports)
+    if plan.nat_room is None:
+        return []
+    middle.leave_room(box, plan.nat_room)
+    return [
+        f"the NAT's connection table was filled but for {plan.nat_room:,} entries before each trial, "
+        "as the connections of other clients fill it (--nat-room)"
+    ]
+
+
 class NetnsTestbed:
     """Makes sites of network namespaces. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN (see `userns`)."""
 
@@ -307,11 +363,13 @@ class NetnsTestbed:
         with ExitStack() as stack:
             pair(stack)
 
-    def rehearse(self, tuned: Tuned) -> None:
+    def rehearse(self, tuned: Tuned) -> Applied:
         """See `Testbed.rehearse`."""
         namespace = new_namespace()
         try:
-            apply(tuned.tuning, namespace, arm=tuned.arm, role=CLIENT, lenient=True)
+            found = apply(tuned.tuning, namespace, arm=tuned.arm, role=tuned.role, lenient=True)
+            others = read_sysctls(namespace, tuned.baseline)
+            return Applied({**others, **found.in_force}, found.skipped)
         finally:
             os.close(namespace)
 
@@ -330,15 +388,18 @@ class NetnsTestbed:
         applied: dict[str, Applied] = {}
         baseline: dict[str, dict[str, str]] = {}
         async with AsyncExitStack() as stack:
-            client, server = pair(stack, plan.source_addresses, plan.servers)
+            client, box, server = _namespaces(stack, plan, sources, servers)
             if plan.rtt > 0 and (note := delay((client, server), plan.rtt)):
                 notes.append(note)
+            places = (client, server) if box is None else (client, box, server)
             if tuned is not None:
-                for role, namespace in zip(ROLES, (client, server), strict=True):
+                for role, namespace in zip(plan.roles, places, strict=True):
                     baseline[role] = read_sysctls(namespace, tuned.baseline)
                     applied[role] = apply(
-                        tuned.tuning, namespace, arm=tuned.arm, role=role, lenient=True
+                        tuned.tuning.of(role), namespace, arm=tuned.arm, role=role, lenient=True
                     )
+            if box is not None:
+                notes += _furnish(plan, box)
             if prepare is not None:
                 prepare(client, server)
             running: list[_Memcached] = []
@@ -348,9 +409,16 @@ class NetnsTestbed:
                 running.append(memcached)
             for memcached in running:
                 await memcached.ready(server)
+            proxy = None
+            if plan.topology == "proxy" and box is not None:
+                proxy = await middle.start_proxy(box, plan, servers, PORT, stack)
             yield NetnsSite(
                 plan=plan,
-                targets=tuple(f"{address}:{PORT}" for address in servers),
+                targets=tuple(
+                    f"{address}:{PORT}"
+                    for address in (servers if proxy is None else (middle.INNER,))
+                ),
+                middle=None if box is None else (plan.topology, box),
                 sources=sources,
                 client=client,
                 server=server,
@@ -367,3 +435,7 @@ class NetnsTestbed:
                         f"memcached at {memcached.address}:{PORT} ended during the trial "
                         f"with {code}: {memcached.said()}"
                     )
+            if proxy is not None and (code := proxy.child.returncode) is not None:
+                raise TestbedError(
+                    f"{proxy.kind} ended during the trial with {code}: {proxy.said()}"
+                )

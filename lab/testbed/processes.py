@@ -51,6 +51,8 @@ _PACKAGES = {
     "ip": "iproute2",
     "tc": "iproute2",
     "nft": "nftables",
+    "haproxy": "haproxy",
+    "nutcracker": "nutcracker",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
 }
@@ -82,7 +84,12 @@ def enter(namespace: int) -> list[str]:
 
 
 def run_tool(
-    namespace: int, command: Sequence[str], *, text: bytes = b"", inherit: Sequence[int] = ()
+    namespace: int,
+    command: Sequence[str],
+    *,
+    text: bytes = b"",
+    inherit: Sequence[int] = (),
+    patience: float = PATIENCE,
 ) -> str:
     """Run a system tool in the namespace and return what it printed.
 
@@ -91,12 +98,13 @@ def run_tool(
         command: the tool's name and its arguments.
         text: its standard input.
         inherit: descriptors that it finds open under the same numbers.
+        patience: seconds that it may take.
 
     Raises:
         TestbedError: when it is not installed.
-        UntestableError: when it fails, with what it said, or takes longer than `PATIENCE` allows.
+        UntestableError: when it fails, with what it said, or takes longer than that.
     """
-    patience = PATIENCE * slowness()
+    patience *= slowness()
     try:
         done = subprocess.run(
             [*enter(namespace), tool(command[0]), *command[1:]],

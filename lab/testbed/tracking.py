@@ -21,11 +21,13 @@ from typing import Final
 
 from lab.sysctl.apply import read_sysctls
 from lab.testbed.base import UntestableError
-from lab.testbed.processes import run_tool
+from lab.testbed.processes import PATIENCE, run_tool
 
 MOST: Final = 1 << 20
 """Entries beyond which a table is not filled: that many take a third of a GiB."""
 
+_SLOWEST: Final = 1_500
+"""Entries a second that are still waited for: an idle machine adds a hundred thousand."""
 _LIMIT: Final = "net.netfilter.nf_conntrack_max"
 _COUNT: Final = "net.netfilter.nf_conntrack_count"
 _RULES: Final = (
@@ -119,7 +121,12 @@ def fill(namespace: int, count: int, *, seconds: int = 60) -> None:
     file = os.memfd_create("conntrack-entries")
     try:
         _write(file, restore_lines(count, seconds))
-        run_tool(namespace, ["conntrack", "-R", f"/proc/self/fd/{file}"], inherit=(file,))
+        run_tool(
+            namespace,
+            ["conntrack", "-R", f"/proc/self/fd/{file}"],
+            inherit=(file,),
+            patience=max(PATIENCE, count / _SLOWEST),
+        )
     finally:
         os.close(file)
 

@@ -13,7 +13,7 @@ reports can be made from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +22,13 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from lab.analysis.records import Arm, Experiment, Trial
+from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
 from lab.analysis.store import EXPERIMENT
+from lab.analysis.text import plural
+from lab.sysctl.apply import Applied
+from lab.sysctl.effect import deciding, differing, only_tracking
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import SitePlan, Testbed, Tuned
+from lab.testbed.base import CLIENT, SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.config import LoadOptions
@@ -71,6 +74,9 @@ class Watcher(Protocol):
 
     def rehearsed(self) -> None:
         """Every arm's tuning can be applied."""
+
+    def remarked(self, line: str) -> None:
+        """Something about the arms is to be said before the first trial."""
 
     def calibrated(self, rate: float, ceiling: float) -> None:
         """The rate was found: `ceiling` is the closed loop's."""
@@ -128,10 +134,11 @@ class Conductor:
             TuningError: when a tuning cannot be applied; names the arm and the line.
             TestbedError: when a site cannot be made.
             TrialError: when a run cannot begin.
-            ExperimentError: when no rate can be found.
+            ExperimentError: when no rate can be found, or the arms differ in nothing that matters.
         """
-        self._rehearse()
+        held = self._rehearse()
         self._watcher.rehearsed()
+        self._compare_arms(held)
         rate = self._plan.rate or await self._calibrate()
         self._config = self._describe(rate)
         self._write(finished=False)
@@ -139,10 +146,60 @@ class Conductor:
             await self._observe(arm, number, rate)
         return self._write(finished=True)
 
-    def _rehearse(self) -> None:
-        """Apply every arm's tuning once where nothing runs, so that errors come first."""
-        for arm, tuning in self._plan.arms:
-            self._testbed.rehearse(Tuned(tuning, arm))
+    def _rehearse(self) -> dict[str, dict[str, Applied]]:
+        """Apply every arm's tuning once where nothing runs, so that errors come first.
+
+        By arm and role; where no arm names roles, both ends get the same and one rehearsal is enough.
+        """
+        keys = tuple(sorted({key for _, tuning in self._plan.arms for key in tuning.values}))
+        named = dict.fromkeys(role for _, tuning in self._plan.arms for role, _ in tuning.parts)
+        return {
+            arm: {
+                role: self._testbed.rehearse(Tuned(tuning.of(role), arm, keys, role))
+                for role in named or (CLIENT,)
+            }
+            for arm, tuning in self._plan.arms
+        }
+
+    def _compare_arms(self, held: Mapping[str, Mapping[str, Applied]]) -> None:
+        """Say, before the first trial, when a before/after pair is one arm twice.
+
+        The same tuning twice is nobody's mistake: it shows what chance does.
+
+        Raises:
+            ExperimentError: when nothing that decides connects differs between two tunings.
+        """
+        arms = dict(self._plan.arms)
+        if set(arms) != {BEFORE, AFTER} or _same_lines(arms[BEFORE], arms[AFTER]):
+            return
+        found = [
+            key
+            for role, after in held[AFTER].items()
+            for key in differing(held[BEFORE][role].in_force, after.in_force)
+        ]
+        decisive = deciding(found)
+        name = arms[AFTER].source if arms[AFTER].source != "built-in" else arms[AFTER].name
+        if not found:
+            skipped = {k: why for one in held[AFTER].values() for k, why in one.skipped.items()}
+            raise ExperimentError(
+                f"{name} changes nothing that decides connects: with it the same holds here as with "
+                f"{arms[BEFORE].name} ({_fate(arms[AFTER], skipped)}); nothing was run"
+            )
+        if not decisive:
+            self._watcher.remarked(
+                f"note: {name} changes nothing that decides connects: {', '.join(found[:4])} "
+                f"{'is' if len(found) == 1 else 'are'} all that differs from {arms[BEFORE].name}"
+            )
+        elif only_tracking(decisive) and not self._tracks():
+            self._watcher.remarked(
+                f"note: of what decides connects {name} changes the tracking of connections only, "
+                "and no namespace here tracks any: its lines have nothing to act on "
+                "(lab ablate tracks on the servers' side, --topology nat in between)"
+            )
+
+    def _tracks(self) -> bool:
+        """Whether some namespace of a site tracks connections; of containers nobody knows here."""
+        return self._testbed.name != "netns" or self._plan.site.topology == "nat"
 
     async def _observe(self, arm: str, number: int, rate: float) -> None:
         """Get one valid trial of an arm, trying again while the machine spoils it."""
@@ -223,6 +280,7 @@ class Conductor:
             "source_addresses": plan.site.source_addresses,
             "rtt": plan.site.rtt,
             "loadgen": plan.load.arguments(),
+            **_topology(plan.site),
             "gates": list(plan.gates),
             "faults": [str(fault) for fault in plan.faults],
         }
@@ -243,6 +301,7 @@ class Conductor:
                     source=tuning.source,
                     text=tuning.text,
                     settings=tuning.values,
+                    roles={role: part.values for role, part in tuning.parts},
                 )
                 for name, tuning in self._plan.arms
             ],
@@ -252,6 +311,37 @@ class Conductor:
         with writing(self._directory):
             write_whole(self._directory / EXPERIMENT, encode(experiment))
         return experiment
+
+
+def _same_lines(before: Tuning, after: Tuning) -> bool:
+    """Whether two tunings say the same to the same roles."""
+    parts = [{role: one.values for role, one in tuning.parts} for tuning in (before, after)]
+    return before.values == after.values and parts[0] == parts[1]
+
+
+def _fate(tuning: Tuning, left_out: Mapping[str, str]) -> str:
+    """Return in a few words what became of the lines of a tuning that changed nothing."""
+    if not tuning.settings:
+        return "it has no line"
+    skipped = [f"{key}: {reason}" for key, reason in left_out.items()]
+    rest = len(tuning.settings) - len(skipped)
+    parts = [f"{plural(rest, 'line')} in force anyway"] if rest else []
+    if skipped:
+        more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
+        parts.append(f"{plural(len(skipped), 'line')} out of scope: {skipped[0]}{more}")
+    return "; ".join(parts)
+
+
+def _topology(site: SitePlan) -> dict[str, Any]:
+    """Return what stands between client and servers, for the record; nothing where nothing does."""
+    if site.topology == "direct":
+        return {}
+    told: dict[str, Any] = {"topology": site.topology}
+    if site.topology == "nat":
+        told |= {"nat_ports": list(site.nat_ports or ()) or None, "nat_room": site.nat_room}
+    if site.topology == "proxy":
+        told["proxy"] = site.proxy
+    return told
 
 
 def _now() -> str:

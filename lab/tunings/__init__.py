@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Final
 from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation
 from lab.capacity.situation import TRACKED_MOST
 from lab.plan import Plan, make, sysctl_file
-from lab.sysctl.tuning import Tuning, TuningError, parse
+from lab.sysctl.reading import read
+from lab.sysctl.tuning import Tuning, TuningError, combine, parse
 from lab.testbed.base import SitePlan
 from lab.testbed.fresh import fresh_values
 from loadgen.config import LoadOptions
@@ -28,6 +30,8 @@ _MOST_BYTES: Final = 1 << 20
 RECOMMENDED: Final = "recommended"
 DEMAND: Final = Load(rate=20_000, tracked=True)
 """What `recommended` is computed for where nobody says."""
+_KNOWN_ROLES: Final = ("client", "router", "nat", "proxy", "server")
+_ENDINGS: Final = (".conf", ".yml", ".yaml")
 _FIRST: Final = ("kernel-default", "article-before", "article", RECOMMENDED)
 
 
@@ -50,13 +54,14 @@ def load(name_or_path: str, demand: Load = DEMAND) -> Tuning:
     """Return the tuning of that name, or the one in that file.
 
     Args:
-        name_or_path: a path when it has a `/` in it or ends in `.conf`; else a built-in's name.
+        name_or_path: a path when it has a `/` in it, or ends as a file of settings does; else a
+            built-in's name.
         demand: what `recommended` is to serve; the others are what they are.
 
     Raises:
         TuningError: no such name or file, an unreadable file, or a line that cannot be parsed.
     """
-    if "/" in name_or_path or name_or_path.endswith(".conf"):
+    if "/" in name_or_path or name_or_path.endswith(_ENDINGS):
         return _from_file(name_or_path)
     names = builtin_names()
     if name_or_path not in names:
@@ -82,6 +87,33 @@ def demand_of(load: LoadOptions, site: SitePlan) -> Load:
         close=load.close,
         local_port_range=load.local_port_range,
     )
+
+
+def load_for(text: str, roles: Sequence[str], demand: Load = DEMAND) -> Tuning:
+    """Return the tuning that an arm's option means: one tuning, or one for each of several roles.
+
+    Args:
+        text: `NAME|FILE`, or `ROLE=NAME|FILE,ROLE=NAME|FILE`.
+        roles: those that the site has.
+        demand: what `recommended` is to serve.
+
+    Raises:
+        TuningError: as `load`, and for a role that the site does not have or that is given twice.
+    """
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(equals and role.strip() in _KNOWN_ROLES for role, equals, _ in pairs):
+        return load(text, demand)
+    parts: dict[str, Tuning] = {}
+    for role, _, name in ((role.strip(), equals, name) for role, equals, name in pairs):
+        if role not in roles:
+            raise TuningError(
+                f"{text!r}: there is no {role} here, only {', '.join(roles)}; --topology gives a "
+                "router, a nat or a proxy"
+            )
+        if role in parts:
+            raise TuningError(f"{text!r}: {role} has a tuning already; give each role one file")
+        parts[role] = load(name, demand)
+    return combine(parts)
 
 
 def recommended(demand: Load = DEMAND) -> Tuning:
@@ -130,9 +162,4 @@ def _from_file(written: str) -> Tuning:
         ) from None
     if len(content) > _MOST_BYTES:
         raise TuningError(f"{written} has more than 1 MiB; give a sysctl.d file")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise TuningError(f"{written}:{line}: not UTF-8 text; give a sysctl.d file") from None
-    return parse(text, name=path.name.removesuffix(".conf") or written, source=written)
+    return read(content, name=path.name.removesuffix(".conf") or written, source=written)

@@ -82,7 +82,7 @@ def test_what_is_not_there_is_one_clear_line(wanted: str, says: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"a.b = 1\n\xff\xfe", ":2: not UTF-8"), (b"#" * (2 << 20), "more than 1 MiB")],
+    [(b"a.b = 1\n\xff\xfe", ":2: byte 0xFF is not UTF-8"), (b"#" * (2 << 20), "more than 1 MiB")],
     ids=["binary", "huge"],
 )
 def test_a_file_that_is_no_sysctl_file(tmp_path: Path, content: bytes, says: str) -> None:

@@ -43,6 +43,9 @@ def test_a_target_is_read_and_written_alike(text: str, host: str, port: int) -> 
         ("a:65536", "port must be a number"),
         ("a:http", "port must be a number"),
         ("a:-1", "port must be a number"),
+        ("/run/memcached.sock", "is a Unix socket: it has no ports, no TIME_WAIT"),
+        ("unix:/run/memcached.sock", "none of the limits that are looked for here exist on it"),
+        ("./m.sock", "give HOST:PORT"),
         ("a:²", "port must be a number"),
     ],
 )

@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 import trio
 
+from lab.sysctl.apply import Applied
 from lab.testbed.base import ROLES, SERVER, SitePlan, TestbedError, Tuned
 from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
@@ -77,7 +78,7 @@ class DockerTestbed:
         """Whether the engine's kernel is this one: what is the host's there is the host's here."""
         return self._fresh(None).boot == boot_id()
 
-    def rehearse(self, tuned: Tuned) -> None:
+    def rehearse(self, tuned: Tuned) -> Applied:
         """See `Testbed.rehearse`. Starts a container under the tuning that only looks."""
         ordered = self._order(tuned)
         try:
@@ -89,6 +90,7 @@ class DockerTestbed:
             raise docker_tuning.error(tuned.tuning, tuned.arm, [refusal]) from error
         if wrong := docker_tuning.not_held(tuned.tuning, ordered.sysctls, seen.values):
             raise docker_tuning.error(tuned.tuning, tuned.arm, wrong)
+        return Applied(dict(seen.values), dict(ordered.skipped))
 
     def _look(
         self, keys: Iterable[str], *, host: bool = False, sysctls: Mapping[str, str] | None = None

@@ -50,11 +50,12 @@ def order(tuning: Tuning, *, inside: Seen, host: Seen) -> Order:
     """
     found = Order()
     for setting in tuning.settings:
-        here = _file(inside, setting.key)
-        refusal = judge(setting, here=here, host=_file(host, setting.key), names=inside.names)
+        here, there = _file(inside, setting.key), _file(host, setting.key)
+        refusal = judge(setting, here=here, host=there, names=inside.names)
+        value = there.value if here.value is None else here.value
         if refusal is None:
             found.sysctls[setting.key] = setting.value
-        elif here.value is not None and same_value(setting.key, setting.value, here.value):
+        elif value is not None and same_value(setting.key, setting.value, value):
             continue  # it holds, no matter who owns it
         elif left_out(refusal, lenient=True):
             found.skipped[setting.key] = f"line {setting.line}: {refusal.reason}"

@@ -74,10 +74,10 @@ class HostTuned:
         """See `Testbed.check`."""
         self._inner.check()
 
-    def rehearse(self, tuned: Tuned) -> None:
+    def rehearse(self, tuned: Tuned) -> Applied:
         """See `Testbed.rehearse`."""
         with self._host.changed(tuned.tuning, tuned.arm):
-            self._inner.rehearse(tuned)
+            return self._inner.rehearse(tuned)
 
     @asynccontextmanager
     async def site(self, plan: SitePlan, *, tuned: Tuned | None = None) -> AsyncIterator[Site]:

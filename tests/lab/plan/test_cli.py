@@ -92,7 +92,8 @@ def test_a_tuning_that_no_kernel_would_take_is_one_line(tmp_path: Path) -> None:
     done = lab("plan", "--rate", "5", "--tuning", "./bad.conf", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
-        "error: net.ipv4.ip_local_port_range = 6000 5000 is not a range of ports within 1 to 65535\n"
+        "error: ./bad.conf:1: net.ipv4.ip_local_port_range = 6000 5000: is no range of ports; write "
+        "the first and the last, 1 to 65535, or put '-' before the key to run without it\n"
     )
 
 

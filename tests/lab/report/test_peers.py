@@ -15,7 +15,7 @@ from hdrh.log import HistogramLogReader
 from lab import report, schemas
 from lab.analysis.exit import exit_code
 from lab.analysis.gates import parse_gate
-from lab.analysis.records import Comparison, Gate, VerdictName
+from lab.analysis.records import Comparison, Gate, HostFigure, Prediction, VerdictName
 from lab.analysis.store import StoreError, load
 from lab.analysis.verdict import FAILS, REGRESSION
 from lab.report import hlog, html, json_, junit, markdown, terminal
@@ -314,3 +314,42 @@ def test_a_verdict_that_is_no_success_is_told_by_every_writer(
     assert exit_code(found) != Exit.PASS
     tones = [tone for tone, _, _ in LABELS.values()]
     assert tones.count(LABELS[verdict][0]) == 1
+
+
+def test_what_each_host_held_is_told_by_every_writer(
+    directory: Path, comparison: Comparison
+) -> None:
+    rows = [
+        HostFigure(role="nat", name="connections tracked, at most", before=262_144, after=1_234),
+        HostFigure(role="nat", name="dropped & <b>lost</b>", before=7, after=None),
+    ]
+    found = msgspec.structs.replace(comparison, hosts=rows)
+    stored = load(directory)
+    for text in (
+        terminal.render(found),
+        markdown.render(stored.experiment, found),
+        html.render(stored, found, directory),
+    ):
+        assert "connections tracked, at most" in text
+        assert "262,144" in text
+        assert "1,234" in text
+    assert "<b>lost</b>" not in html.render(stored, found, directory)
+    assert json.loads(json_.render(found))["hosts"][0]["after"] == 1_234
+
+
+def test_a_prediction_that_failed_is_shown_as_wrong_by_every_writer(
+    directory: Path, comparison: Comparison
+) -> None:
+    wrong = Prediction(
+        name="before: connections until the ports run out", predicted=1_000, measured=None,
+        outcome="never", wrong=True,
+    )  # fmt: skip
+    found = msgspec.structs.replace(comparison, predictions=[wrong])
+    stored = load(directory)
+    for text in (
+        terminal.render(found),
+        markdown.render(stored.experiment, found),
+        html.render(stored, found, directory),
+    ):
+        assert "never" in text
+        assert "wrong" in text

@@ -24,8 +24,12 @@ PREDICTED = {
     "short delay": 1_000,
     "reuse, destinations": 1_200,
     "reuse, sources": 1_000,
+    "reuse, buckets": 4_000,
     "conntrack": 2.0,
     "conntrack, reset": 2.0,
+    "nat, table": 2.0,
+    "nat, ports": 128,
+    "proxy, ports": 1_000,
     "server closes": 500,
 }
 
@@ -41,13 +45,17 @@ def _situation(case: Case) -> Situation:
             bind_early=case.load.bind_early,
             local_port_range=case.load.local_port_range,
             rtt=0.0,
-            service=0.0,
-            tracked=case.margin is not None,
-            tracked_before=262_144 - (case.margin or 0),
+            service=case.service,
+            timeout=case.load.timeout,
+            tracked=case.margin is not None or "nat_room" in case.site,
+            tracked_before=262_144 - (case.margin or case.site.get("nat_room", 0)),
+            nat=case.site.get("topology") == "nat",
+            nat_ports=case.site.get("nat_ports"),
         ),
+        # Behind a proxy it is the proxy that the model is asked about.
         settings=Settings.of(
             {"net.netfilter.nf_conntrack_max": "262144"}
-            | parse(case.settings, name="x", source="x").values
+            | parse(case.settings + case.box, name="x", source="x").values
         ),
     )
 

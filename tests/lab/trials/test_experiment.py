@@ -204,3 +204,16 @@ def test_the_built_in_tunings_are_listed_and_shown(tmp_path: Path) -> None:
     shown = _lab("tunings", "show", "article", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     assert "net.ipv4.netfilter.ip_conntrack_max" in shown.stdout
+
+
+@pytest.mark.kernel
+def test_a_file_that_changes_nothing_is_said_before_the_first_trial(
+    tmp_path: Path, tunings: tuple[str, str]
+) -> None:
+    (tmp_path / "none.conf").write_text("vm.swappiness = 11\nnet.core.somaxconn = 4096\n")
+    done = _lab("run", "--after", "./none.conf", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ./none.conf changes nothing that decides connects")
+    assert "vm.swappiness: line 1" in line
+    assert not list(tmp_path.glob("report/trials/*"))

@@ -62,7 +62,8 @@ class _Testbed:
 
     def check(self) -> None: ...
 
-    def rehearse(self, tuned: Tuned) -> None: ...
+    def rehearse(self, tuned: Tuned) -> Applied:
+        return Applied({}, {})
 
     @asynccontextmanager
     async def site(self, plan: SitePlan, *, tuned: Tuned | None = None) -> AsyncIterator[_Site]:

@@ -52,8 +52,9 @@ class FakeTestbed:
     def check(self) -> None:
         self.saw.append(f"check {self.place.get(MAX)}")
 
-    def rehearse(self, tuned: Tuned) -> None:
+    def rehearse(self, tuned: Tuned) -> Applied:
         self.saw.append(f"rehearse {self.place.get(MAX)}")
+        return Applied({}, {})
 
     @asynccontextmanager
     async def site(self, plan: SitePlan, *, tuned: Tuned | None = None) -> AsyncIterator[FakeSite]:
