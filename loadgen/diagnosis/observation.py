@@ -13,6 +13,7 @@ from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.sample import MIDDLE_ROLES, ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.summary import Cause, Evidence, Latency, MetricRange, Number
+from loadgen.target import is_loopback
 
 _ALWAYS_READ = "netstat_Tcp_InSegs"
 """A metric that every namespace has: where it was sampled, the namespace was."""
@@ -53,9 +54,7 @@ class Observation:
         if self.metric(_ALWAYS_READ, ROLE_SERVER) is not None:
             return ROLE_SERVER
         hosts = [host for host, _ in self.config.addresses]
-        return (
-            ROLE_CLIENT if all(host.startswith("127.") or host == "::1" for host in hosts) else None
-        )
+        return ROLE_CLIENT if all(map(is_loopback, hosts)) else None
 
     @property
     def middle(self) -> tuple[str, ...]:

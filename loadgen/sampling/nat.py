@@ -12,18 +12,17 @@ connections from such ports (`nf_nat_l4proto_unique_tuple` in net/netfilter/nf_n
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from loadgen.metrics import NAT
 from loadgen.sampling.files import within
-from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.pace import Pace
 from loadgen.summary import Number
 
@@ -108,35 +107,31 @@ class NatReader:
     """Reads a namespace's translated connections, at the pace that its cost allows."""
 
     def __init__(self, namespace: int) -> None:
-        """Look at the rules inside `namespace`, once.
+        """Look at the rules inside `namespace`, once, and open its table there.
 
         Args:
-            namespace: a descriptor of it. Must stay open as long as the reader.
+            namespace: a descriptor of it; not kept.
 
         Raises:
             NamespaceError: when the namespace may not be entered.
         """
         self.absent: dict[str, str] = {}
         """Metrics that cannot be read here, each with the reason."""
-        self._namespace = namespace
         self._pace = Pace(_SHARE)
-        self._limit = within(namespace, lambda: ports_of(_ruleset()))
+        self._limit, self._table = within(namespace, _look)
+        if self._table is None:
+            reason = f"{_TABLE.replace('thread-self/', '')}: not there (CONFIG_NF_CONNTRACK_PROCFS)"
+            self.absent["nat_ports_in_use"] = reason
         if self._limit is None:
             self.absent["nat_ports_limit"] = "nft list ruleset: no source NAT that it understands"
 
     def read(self, *, now: float | None = None, force: bool = False) -> dict[str, Number]:
         """Return one reading, empty when the next is not due yet. Never raises."""
         moment = time.monotonic() if now is None else now
-        if not (force or self._pace.due(moment)):
+        if self._table is None or not (force or self._pace.due(moment)):
             return {}
         before = time.thread_time()
-        try:
-            table = within(self._namespace, _read_table)
-        except (OSError, NamespaceError) as error:
-            self.absent["nat_ports_in_use"] = f"{_TABLE.replace('thread-self/', '')}: {error}"
-            self._pace.paid(moment, 1.0)
-            return {}
-        held = fullest(table)
+        held = fullest(_read(self._table))
         self._pace.paid(moment, time.thread_time() - before)
         values: dict[str, Number] = {}
         if held is not None or self._limit is not None:
@@ -149,13 +144,24 @@ class NatReader:
         return values
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Close the table."""
+        if self._table is not None:
+            os.close(self._table)
+            self._table = None
 
 
-def _read_table() -> bytes:
-    with Path(_TABLE).open("rb", buffering=0) as file:
-        pieces, size = [], 0
-        while size < _MOST_BYTES and (piece := file.read(1 << 16)):
+def _look() -> tuple[int | None, int | None]:
+    """Return how many ports the rules have, and a descriptor of the table; in this thread's namespace."""
+    table = None
+    with suppress(OSError):
+        table = os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+    return ports_of(_ruleset()), table
+
+
+def _read(table: int) -> bytes:
+    pieces, size = [], 0
+    with suppress(OSError):
+        while size < _MOST_BYTES and (piece := os.pread(table, 1 << 16, size)):
             pieces.append(piece)
             size += len(piece)
     return b"".join(pieces)

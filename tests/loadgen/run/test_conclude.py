@@ -58,6 +58,17 @@ def test_a_good_run_is_valid_and_has_nothing_to_warn_of() -> None:
     assert result.latency["total"].count == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [("127.0.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True), ("198.18.0.1", False)],
+)
+def test_loopback_reuses_ports_by_itself(host: str, warned: bool) -> None:
+    """tcp_tw_reuse = 2, the default, is 1 toward 127/8 and ::1 alike."""
+    known = about(run_config(addresses=[(host, 11211)]), Ended(elapsed=1.0))
+    found = conclude(known, [generator_sample(1.0)], {})
+    assert ("loopback" in [warning.code for warning in found.warnings]) is warned
+
+
 def test_rates_are_over_the_run_not_over_the_time_to_its_last_arrival() -> None:
     """200 arrivals in 2 s are 100/s, although the last was due, and answered, before the end."""
     result = conclude(*_good(), {})

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.sampling.nat import DEFAULT_PORTS, fullest, ports_of
+from loadgen.sampling.namespace import new_namespace
+from loadgen.sampling.nat import DEFAULT_PORTS, NatReader, fullest, ports_of
 
 
 def entry(
@@ -59,3 +60,14 @@ def test_rules_tell_how_many_ports_there_are(actions: list[Any], ports: int | No
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"nftables": 3}', '{"nftables": [1]}'])
 def test_what_is_no_ruleset_tells_nothing(text: str) -> None:
     assert ports_of(text) is None
+
+
+@pytest.mark.kernel
+def test_a_namespace_without_rules_has_no_ports_of_its_own() -> None:
+    reader = NatReader(int(new_namespace()))
+    try:
+        assert reader.read(force=True) == {}
+        assert set(reader.absent) == {"nat_ports_in_use", "nat_ports_limit"}
+    finally:
+        reader.close()
+    assert reader.read(force=True) == {}
