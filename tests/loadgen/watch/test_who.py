@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from loadgen.sampling.census import Census, Held, Live
@@ -9,6 +11,8 @@ from loadgen.sampling.owners import Owner
 from loadgen.sampling.sock_diag import Pool
 from loadgen.sampling.tracked import Tracked
 from loadgen.watch.forecast import Rules
+from loadgen.watch.headroom import History, Reading
+from loadgen.watch.moments import Marks
 from loadgen.watch.places import Place, place
 from loadgen.watch.who import LISTED, MEMORY, Memory, who
 from tests.loadgen.watch.test_forecast import steady
@@ -106,3 +110,34 @@ def test_without_a_range_nothing_is_foretold() -> None:
     found = who(Census({ONE: steady(100, 10)}), Memory(), None, None, None)
     assert found.destinations[0].rate == pytest.approx(100, rel=0.03)
     assert (found.destinations[0].share, found.destinations[0].connect) == (None, None)
+
+
+def test_an_hour_of_readings_is_as_large_as_twenty_minutes() -> None:
+    """All that a session remembers: the last seconds of each series, the last minute of looks.
+
+    Destinations, owners and inodes change all the time, as on a busy host.
+    """
+    history, memory, marks = History(), Memory(), Marks()
+    sizes = []
+    held = Held(2, ((50.0, 100), (59.0, 50)))
+    tracemalloc.start()
+    try:
+        for t in range(0, 3_601, 10):
+            pool = Pool("10.0.0.1", f"10.0.{t // 200}.{t % 200}", 80)
+            census = Census({pool: held})
+            memory.add(
+                float(t), live(pool, 2, inode=t + 1), dict.fromkeys(range(2), Owner("p", t, "/c"))
+            )
+            values = {
+                "ephemeral_ports_limit": 28_232,
+                "sockstat_TCP_tw": t,
+                "netstat_Tcp_ActiveOpens": t,
+            }
+            history.add(Reading(float(t), values, {pool: t % 500}))
+            found = who(census, memory, RULES, None, None)
+            marks.take(float(t), values, history.gauges(), found, {})
+            if t in {1_200, 3_600}:
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] < sizes[0] * 1.1
