@@ -2,9 +2,10 @@
 
 - pymemcache in threads: `loadgen run --client pymemcache`, the reference workload.
 - pymemcache in a loop: the library alone, one thread, one `Client` per get, nothing around it.
-- ab and wrk, without keep-alive, against nginx in the server's namespace: what the best known tools
-  for another protocol reach with the same kernel. nginx runs one process, memcached four threads,
-  and HTTP is a longer conversation; they are here for scale.
+- ab and wrk, without keep-alive, and loadgen, against nginx in the server's namespace: what the best
+  known tools for another protocol reach with the same kernel. nginx runs one process, memcached four
+  threads, and HTTP is a longer conversation; they are here for scale.
+- redis-benchmark with a connection a request (-k 0), and loadgen, against Redis.
 
 Clients that are not installed are left out, with a line that says how to get them.
 """
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +34,14 @@ from lab.testbed.processes import spawn
 from loadgen.sampling.namespace import run_inside
 
 WEB_PORT = 8080
-_PACKAGES = {"nginx": "nginx-light", "ab": "apache2-utils", "wrk": "wrk"}
+REDIS_PORT = 6379
+_PACKAGES = {
+    "nginx": "nginx-light",
+    "ab": "apache2-utils",
+    "wrk": "wrk",
+    "redis-server": "redis-server",
+    "redis-benchmark": "redis-tools",
+}
 _LOOP = """
 import sys, time
 from pymemcache.client.base import Client
@@ -89,6 +98,17 @@ def wrk_served(printed: str) -> int:
     return int(found[1])
 
 
+def redis_served(printed: str, requests: int) -> int:
+    """Return how many requests `redis-benchmark` says were served: all, or it fails.
+
+    Raises:
+        ValueError: when it does not say so.
+    """
+    if re.search(r"\bGET: [0-9.]+ requests per second", printed) is None:
+        raise ValueError(f"redis-benchmark did not serve all: {printed.strip()[-300:]!r}")
+    return requests
+
+
 def loop_served(printed: str) -> int:
     """Return how many gets the loop made.
 
@@ -120,12 +140,30 @@ async def with_pymemcache(site: Ground, seconds: float) -> Run:
 
 
 @asynccontextmanager
-async def nginx(site: Ground) -> AsyncIterator[str | None]:
-    """Serve in the server's namespace; yield the URL, or None without nginx.
+async def serving(site: Ground, words: list[str], port: int) -> AsyncIterator[None]:
+    """Run a server in the server's namespace; its CPU is part of the measurement.
 
     Raises:
         TestbedError: when it ended instead.
     """
+    output = os.memfd_create("server")
+    child = spawn(words, namespace=site.site.server, output=output)
+    try:
+        with trio.fail_after(10):
+            while not run_inside(site.site.server, partial(_listens, port)):
+                if child.returncode is not None:
+                    raise TestbedError(f"{words[0]} ended: {os.pread(output, 500, 0).decode()}")
+                await trio.sleep(0.02)
+        site.ours.append(child.pid)
+        yield
+    finally:
+        child.kill()
+        os.close(output)
+
+
+@asynccontextmanager
+async def nginx(site: Ground) -> AsyncIterator[str | None]:
+    """Serve HTTP in the server's namespace; yield the URL, or None without nginx."""
     binary = installed("nginx")
     if binary is None:
         yield None
@@ -133,19 +171,27 @@ async def nginx(site: Ground) -> AsyncIterator[str | None]:
     address = site.target.rpartition(":")[0]
     configuration = site.scratch / "nginx.conf"
     configuration.write_text(_NGINX.format(scratch=site.scratch, address=address, port=WEB_PORT))
-    output = os.memfd_create("nginx")
-    child = spawn([binary, "-c", str(configuration)], namespace=site.site.server, output=output)
-    try:
-        with trio.fail_after(10):
-            while not run_inside(site.site.server, partial(_listens, WEB_PORT)):
-                if child.returncode is not None:
-                    raise TestbedError(f"nginx ended: {os.pread(output, 500, 0).decode()}")
-                await trio.sleep(0.02)
-        site.ours.append(child.pid)
+    async with serving(site, [binary, "-c", str(configuration)], WEB_PORT):
         yield f"http://{address}:{WEB_PORT}/"
-    finally:
-        child.kill()
-        os.close(output)
+
+
+@asynccontextmanager
+async def redis(site: Ground) -> AsyncIterator[str | None]:
+    """Run a Redis in the server's namespace; yield its address, or None without Redis."""
+    binary = installed("redis-server")
+    if binary is None:
+        yield None
+        return
+    address = site.target.rpartition(":")[0]
+    words = [binary, "--bind", address, "--port", str(REDIS_PORT), "--protected-mode", "no"]
+    words += ["--save", "", "--tcp-backlog", "4096", "--dir", str(site.scratch)]
+    async with serving(site, words, REDIS_PORT):
+        yield address
+
+
+def toward(site: Ground, target: str) -> Ground:
+    """Return the same ground, where loadgen speaks to another server."""
+    return replace(site, site=replace(site.site, targets=(target,)))
 
 
 def _listens(port: int) -> bool:
@@ -168,12 +214,26 @@ def web_arms(site: Ground, url: str, seconds: float, requests: int) -> dict[str,
         path = installed(words[0])
         if path is not None:
             found[name] = partial(program, site, [path, *words[1:]], served)
+    found["loadgen → nginx"] = partial(toward(site, url).closed_loop, seconds, 64)
+    return found
+
+
+def redis_arms(site: Ground, address: str, seconds: float, requests: int) -> dict[str, arms.Arm]:
+    """Return the arms against Redis."""
+    target = toward(site, f"redis://{address}:{REDIS_PORT}")
+    found: dict[str, arms.Arm] = {"loadgen → redis": partial(target.closed_loop, seconds, 64)}
+    path = installed("redis-benchmark")
+    if path is not None:
+        words = [path, "-h", address, "-p", str(REDIS_PORT), "-k", "0", "-c", "64", "-q"]
+        words += ["-n", str(requests), "-t", "get", "-d", "100"]
+        served = partial(redis_served, requests=requests)
+        found["redis-benchmark → redis"] = partial(program, site, words, served)
     return found
 
 
 async def measure(chosen: argparse.Namespace) -> None:
     seconds = chosen.seconds
-    async with ground(chosen) as site, nginx(site) as url:
+    async with ground(chosen) as site, nginx(site) as url, redis(site) as store:
         address, _, port = site.target.rpartition(":")
         loop = [sys.executable, "-c", _LOOP, address, port, str(seconds)]
         sides: dict[str, arms.Arm] = {
@@ -184,6 +244,8 @@ async def measure(chosen: argparse.Namespace) -> None:
         }
         if url is not None:
             sides.update(web_arms(site, url, seconds, chosen.requests))
+        if store is not None:
+            sides.update(redis_arms(site, store, seconds, chosen.requests))
         found = await arms.interleave(site, sides, chosen.rounds)
     print(arms.compared(found, "floor"))
 
@@ -192,7 +254,9 @@ def main() -> None:
     parser = command.options(__doc__, "clients")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
-    parser.add_argument("--requests", type=int, default=40_000, help="of a run of ab")
+    parser.add_argument(
+        "--requests", type=int, default=40_000, help="of a run of ab or redis-benchmark"
+    )
     add_options(parser)
     command.run(measure, parser)
 

@@ -18,14 +18,15 @@ from bench import command
 from bench.site import Ground, add_options, ground
 from bench.table import table
 from lab.testbed import tracking
+from loadgen.protocols import memcached
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, ROLE_SERVER, encode_line
 from loadgen.sampling import (
     MachineReader,
-    MemcachedReader,
     NamespaceReader,
     ProcessReader,
     Reader,
     Sampler,
+    ServerReader,
 )
 from loadgen.sampling.namespace import run_inside
 from loadgen.summary import Number
@@ -116,7 +117,10 @@ def readers_of(site: Ground) -> dict[str, list[Timed]]:
         ],
         ROLE_SERVER: [
             Timed("server: namespace", NamespaceReader(server, targets=target)),
-            Timed("server: memcached stats", MemcachedReader(target, namespace=server)),
+            Timed(
+                "server: memcached stats",
+                ServerReader(memcached.statistics(), target, namespace=server),
+            ),
         ],
         ROLE_HOST: [
             Timed("host: namespace", NamespaceReader(None)),

@@ -22,6 +22,12 @@ _SECONDS = {
     "cpu_user": "cpu_user_seconds",
     "cpu_system": "cpu_system_seconds",
 }
+_TLS = {
+    "tls_handshakes": "tls_handshakes",
+    "tls_resumed": "tls_resumed",
+    "tls_cpu": "tls_cpu_seconds",
+}
+"""Only in the samples of runs that speak it."""
 _GROUPS = {"drops": "drop_", "outcomes": "outcome_", "errors": "error_", "replies": "reply_"}
 
 
@@ -34,7 +40,7 @@ def add(parts: Iterable[Totals]) -> Totals:
     total = Totals()
     started_before = 0
     for part in parts:
-        for name in (*_COUNTS, "unfinished", *_SECONDS):
+        for name in (*_COUNTS, "unfinished", *_SECONDS, *_TLS):
             setattr(total, name, getattr(total, name) + getattr(part, name))
         for group in _GROUPS:
             into: dict[str, int] = getattr(total, group)
@@ -56,6 +62,8 @@ def values_of(totals: Totals, busiest_worker_seconds: float) -> dict[str, Number
     values: dict[str, Number] = {PREFIX + name: getattr(totals, name) for name in _COUNTS}
     values[PREFIX + "in_flight"] = totals.unfinished
     values.update({PREFIX + public: getattr(totals, name) for name, public in _SECONDS.items()})
+    if totals.tls_cpu:
+        values.update({PREFIX + public: getattr(totals, name) for name, public in _TLS.items()})
     values[PREFIX + "busiest_worker_seconds"] = busiest_worker_seconds
     for group, prefix in _GROUPS.items():
         for key, count in getattr(totals, group).items():
@@ -94,6 +102,9 @@ def totals_of(values: Mapping[str, Number]) -> Totals:
         connect_call_seconds=float(values.get(PREFIX + "connect_call_seconds", 0)),
         cpu_user=float(values.get(PREFIX + "cpu_user_seconds", 0)),
         cpu_system=float(values.get(PREFIX + "cpu_system_seconds", 0)),
+        tls_handshakes=count("tls_handshakes"),
+        tls_resumed=count("tls_resumed"),
+        tls_cpu=float(values.get(PREFIX + "tls_cpu_seconds", 0)),
         drops=group_of(values, "drops"),
         outcomes=group_of(values, "outcomes"),
         errors=group_of(values, "errors"),

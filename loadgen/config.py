@@ -19,11 +19,6 @@ from loadgen.units import exact
 
 CloseMode = Literal["client", "server", "rst"]
 ClientKind = Literal["raw", "pymemcache"]
-CLOSE_MODES: dict[CloseMode, str] = {
-    "client": "the client's FIN first: TIME_WAIT stays on the client",
-    "server": "memcached's FIN first (quit): TIME_WAIT stays on the server",
-    "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +26,6 @@ class LoadOptions:
     """What is asked of `loadgen run`: the load, where it goes and how it is watched.
 
     The defaults are the command's own, so options that somebody does not care about are left to it.
-
-    Raises:
-        ValueError: for an operation that cannot be.
     """
 
     targets: tuple[str, ...] = ()
@@ -46,10 +38,23 @@ class LoadOptions:
     concurrency: int = 64
     warmup: float = 0.0
     """Seconds."""
-    op: str = "get"
+    op: str | None = None
+    """None for what the protocol usually does: get, or just connect."""
     key_space: int = 1000
     value_size: int = 100
     """Bytes."""
+    send: str = ""
+    """In the form of `loadgen.units.parse_bytes`, or @FILE."""
+    expect: str = ""
+    """In the same forms."""
+    http_host: str = ""
+    status_path: str = ""
+    tls: bool = False
+    tls_ca: str = ""
+    tls_name: str = ""
+    tls_insecure: bool = False
+    tls_resume: bool = False
+    password_file: str | None = None
     requests_per_connection: int = 1
     close: CloseMode = "client"
     client: ClientKind = "raw"
@@ -77,9 +82,6 @@ class LoadOptions:
     shard: tuple[int, int] = (0, 1)
     """This generator's index, from 0, and how many there are."""
     seed: int = 1
-
-    def __post_init__(self) -> None:
-        parse_mix(self.op)
 
     def arguments(self) -> list[str]:
         """Return the words after `loadgen run` that ask for this; defaults are left out."""
@@ -112,6 +114,16 @@ _WRITTEN: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
     "op": ("--op", str),
     "key_space": ("--key-space", str),
     "value_size": ("--value-size", str),
+    "send": ("--send", str),
+    "expect": ("--expect", str),
+    "http_host": ("--http-host", str),
+    "tls": ("--tls", str),
+    "tls_ca": ("--tls-ca", str),
+    "tls_name": ("--tls-name", str),
+    "tls_insecure": ("--tls-insecure", str),
+    "tls_resume": ("--tls-resume", str),
+    "status_path": ("--status-path", str),
+    "password_file": ("--password-file", str),
     "requests_per_connection": ("--requests-per-connection", str),
     "close": ("--close", str),
     "client": ("--client", str),
@@ -135,6 +147,18 @@ _WRITTEN: Final[dict[str, tuple[str, Callable[[Any], str]]]] = {
 _REPEATED: Final = frozenset({"source_addresses", "namespaces", "thresholds", "allowed"})
 
 
+class TlsOptions(msgspec.Struct, frozen=True):
+    """How TLS is spoken."""
+
+    ca: str = ""
+    """A file of certificates that are trusted; the system's if empty."""
+    name: str = ""
+    """That the certificate must have, and that is asked for (SNI); the target's host if empty."""
+    verify: bool = True
+    resume: bool = False
+    """Take up the session of an earlier connection."""
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Every option of `loadgen run`, with the values that were used.
 
@@ -144,6 +168,8 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     targets: list[str]
     addresses: list[tuple[str, int]]
     """The targets resolved, once, before the run."""
+    protocol: str = "memcached"
+    """What is spoken with them, a name of `loadgen.protocols.PROTOCOLS`."""
     rate: float | None
     """Arrivals per second; None for the closed loop and for schedules that bring their own."""
     closed_loop: bool = False
@@ -159,6 +185,16 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     op: str = "get"
     key_space: int = 1000
     value_size: int = 100
+    send: str = ""
+    """What tcp sends, in the form of `loadgen.units.parse_bytes`."""
+    expect: str = ""
+    """What its answer must begin with, in the same form; none is awaited if empty."""
+    http_host: str = ""
+    """The Host of HTTP requests; the target's own if empty."""
+    tls: TlsOptions | None = None
+    """None where TLS is not spoken."""
+    status_path: str = ""
+    """Where nginx' stub_status is, on each target; not asked if empty."""
     requests_per_connection: int = 1
     close: CloseMode = "client"
     client: ClientKind = "raw"

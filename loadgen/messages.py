@@ -11,8 +11,10 @@ import msgspec
 
 from loadgen.config import RunConfig
 from loadgen.summary import Losses
+from loadgen.target import Credentials
 
-LATENCIES = ("connect", "first_byte", "total")
+LATENCIES = ("connect", "tls", "first_byte", "total")
+"""`tls` is the duration of its handshake; the others are counted from the intended start."""
 LATENESS = "lateness"
 TAGS = (*LATENCIES, LATENESS)
 
@@ -26,6 +28,8 @@ class Assignment(msgspec.Struct, frozen=True, tag=True):
     shards: int
     max_in_flight: int
     concurrency: int
+    credentials: Credentials | None = None
+    """Not part of the configuration, which is written to files."""
 
 
 class Go(msgspec.Struct, frozen=True, tag=True):
@@ -56,6 +60,12 @@ class Totals(Losses, msgspec.Struct, kw_only=True):
     connect_call_seconds: float = 0.0
     cpu_user: float = 0.0
     cpu_system: float = 0.0
+    tls_handshakes: int = 0
+    """Of TLS, that were finished."""
+    tls_resumed: int = 0
+    """Of these, how many took up an earlier session."""
+    tls_cpu: float = 0.0
+    """Seconds of the workers' CPU that they took, unfinished ones included."""
     drops: dict[str, int] = msgspec.field(default_factory=dict)
     outcomes: dict[str, int] = msgspec.field(default_factory=dict)
     errors: dict[str, int] = msgspec.field(default_factory=dict)

@@ -21,6 +21,8 @@ class Phase(StrEnum):
     SOCKET = "socket"
     BIND = "bind"
     CONNECT = "connect"
+    HANDSHAKE = "handshake"
+    """TLS's, after TCP's."""
     EXCHANGE = "exchange"
 
 
@@ -43,6 +45,16 @@ class Outcome(StrEnum):
     TRUNCATED_REPLY = "truncated_reply"
     MALFORMED_REPLY = "malformed_reply"
     SERVER_ERROR = "server_error"
+    TLS_CERTIFICATE_EXPIRED = "tls_certificate_expired"
+    TLS_WRONG_NAME = "tls_wrong_name"
+    TLS_UNKNOWN_CA = "tls_unknown_ca"
+    TLS_REFUSED = "tls_refused"
+    TLS_FAILED = "tls_failed"
+    TLS_TIMEOUT = "tls_timeout"
+    NOT_TLS = "not_tls"
+    REQUEST_REFUSED = "request_refused"
+    NOT_AUTHENTICATED = "not_authenticated"
+    SERVER_LOADING = "server_loading"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     OTHER_ERROR = "other_error"
 
@@ -62,9 +74,19 @@ DESCRIPTIONS: dict[Outcome, str] = {
     Outcome.REPLY_TIMEOUT: "connected, but no complete reply before the deadline",
     Outcome.CLOSE_TIMEOUT: "answered, but the server did not close before the deadline",
     Outcome.TRUNCATED_REPLY: "the server closed in the middle of a reply",
-    Outcome.MALFORMED_REPLY: "the reply was not memcached's protocol",
-    Outcome.SERVER_ERROR: "memcached answered SERVER_ERROR, CLIENT_ERROR or ERROR",
-    Outcome.TOO_MANY_CONNECTIONS: "memcached answered 'ERROR Too many open connections'",
+    Outcome.MALFORMED_REPLY: "the reply was not what the protocol allows",
+    Outcome.SERVER_ERROR: "the server answered with an error, such as SERVER_ERROR or HTTP 5xx",
+    Outcome.TLS_CERTIFICATE_EXPIRED: "the server's certificate has expired, or is not valid yet",
+    Outcome.TLS_WRONG_NAME: "the server's certificate is another host's",
+    Outcome.TLS_UNKNOWN_CA: "the server's certificate is signed by nobody who is trusted",
+    Outcome.TLS_REFUSED: "the server ended TLS with an alert",
+    Outcome.TLS_FAILED: "TLS failed in another way",
+    Outcome.TLS_TIMEOUT: "connected, but no end of the TLS handshake before the deadline",
+    Outcome.NOT_TLS: "the server's answer to the TLS handshake is not TLS",
+    Outcome.REQUEST_REFUSED: "the server refused the request (HTTP 4xx)",
+    Outcome.NOT_AUTHENTICATED: "the server wanted a password, or another one",
+    Outcome.SERVER_LOADING: "the server was still loading its data (Redis' LOADING)",
+    Outcome.TOO_MANY_CONNECTIONS: "the server answered that it has too many connections",
     Outcome.OTHER_ERROR: "an errno with no outcome of its own",
 }
 
@@ -94,6 +116,9 @@ _BY_PHASE: dict[tuple[Phase, int], Outcome] = {
     (Phase.CONNECT, errno.ECONNRESET): Outcome.RESET,
     (Phase.CONNECT, errno.EPIPE): Outcome.RESET,
     (Phase.CONNECT, errno.ETIMEDOUT): Outcome.CONNECT_TIMEOUT,
+    (Phase.HANDSHAKE, errno.ECONNRESET): Outcome.RESET,
+    (Phase.HANDSHAKE, errno.EPIPE): Outcome.RESET,
+    (Phase.HANDSHAKE, errno.ETIMEDOUT): Outcome.TLS_TIMEOUT,
     (Phase.EXCHANGE, errno.ECONNRESET): Outcome.RESET,
     (Phase.EXCHANGE, errno.EPIPE): Outcome.RESET,
     (Phase.EXCHANGE, errno.ETIMEDOUT): Outcome.REPLY_TIMEOUT,

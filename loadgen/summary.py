@@ -151,6 +151,17 @@ class MetricRange(Record, frozen=True, kw_only=True):
     delta: Number
 
 
+class TlsUse(Record, frozen=True, kw_only=True):
+    """What TLS cost the generator."""
+
+    handshakes: int
+    """Finished."""
+    resumed: int
+    """Of these, how many took up an earlier session."""
+    cpu_seconds: float
+    """Of all workers, for handshakes only; part of their CPU time."""
+
+
 class Generator(Record, frozen=True, kw_only=True):
     """The generator's own resource use."""
 
@@ -160,6 +171,8 @@ class Generator(Record, frozen=True, kw_only=True):
     cpu_system: float
     connect_call_seconds: float
     """Wall time spent inside connect(), all workers: the kernel's port search shows here."""
+    tls: TlsUse | None = None
+    """None where it was not spoken."""
     saturated: bool
     reasons: list[str]
     limit: str = ""
@@ -278,8 +291,9 @@ class Summary(Losses, Record, frozen=True, kw_only=True):
     rate: Rate
     outcomes: dict[str, int]
     errors: dict[str, int]
+    """What went wrong in the words of the kernel or the server: EADDRNOTAVAIL, HTTP 503, WRONGPASS."""
     replies: dict[str, int]
-    """memcached's answers of the ok attempts: hit, miss, stored."""
+    """Good answers by what they were: hit, miss, stored; pong; 2xx, 3xx; expected, connected."""
     first_failure_at: float | None
     """Seconds; of the first failed attempt or dropped arrival."""
     started_before_first_failure: int | None

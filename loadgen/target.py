@@ -10,11 +10,12 @@ needs `--allow-target`.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+from urllib.parse import unquote
 
-DEFAULT_PORT = 11211
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -25,16 +26,86 @@ SAFE: tuple[Network, ...] = (
 )
 
 
+class Scheme(NamedTuple):
+    """What the beginning of a URL stands for."""
+
+    protocol: str
+    """A name of `loadgen.protocols.PROTOCOLS`."""
+    port: int | None
+    """Where none is written; None where one must be."""
+    secure: str = ""
+    """The scheme of the same with TLS; empty where this is it."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is spoken over TLS."""
+        return not self.secure
+
+
+SCHEMES: Final[dict[str, Scheme]] = {
+    "memcached": Scheme("memcached", 11211, "memcacheds"),
+    "memcacheds": Scheme("memcached", 11211),
+    "redis": Scheme("redis", 6379, "rediss"),
+    "rediss": Scheme("redis", 6379),
+    "http": Scheme("http", 80, "https"),
+    "https": Scheme("http", 443),
+    "tcp": Scheme("tcp", None, "tls"),
+    "tls": Scheme("tcp", None),
+}
+DEFAULT_SCHEME: Final = "memcached"
+"""Of a plain HOST:PORT."""
+_ENDS = re.compile("[/?#]")
+_PATH = re.compile(r"/[!-~]{0,8000}")  # of visible ASCII characters, as RFC 3986 wants them
+
+
+class Credentials(NamedTuple):
+    """What a server wants to know of its clients. It is in no file that a run leaves behind."""
+
+    user: str
+    """Empty where the protocol needs none."""
+    password: str
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A host, by name or address, and a TCP port."""
+    """A host, by name or address, a TCP port, and what is spoken there."""
 
     host: str
     port: int
+    scheme: str = DEFAULT_SCHEME
+    """A key of `SCHEMES`."""
+    path: str = ""
+    """With its query, of an http URL; empty for the root."""
+    credentials: Credentials | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def protocol(self) -> str:
+        """What is spoken there."""
+        return SCHEMES[self.scheme].protocol
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is spoken over TLS."""
+        return SCHEMES[self.scheme].tls
+
+    def secured(self) -> Target:
+        """Return the same target with TLS; on TLS's usual port where this is on the usual one."""
+        scheme = SCHEMES[self.scheme].secure or self.scheme
+        usual = self.port == SCHEMES[self.scheme].port
+        return replace(
+            self, scheme=scheme, port=(SCHEMES[scheme].port or self.port) if usual else self.port
+        )
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL has them, the scheme's own port left out (RFC 3986, 3.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == SCHEMES[self.scheme].port else f"{host}:{self.port}"
 
     def __str__(self) -> str:
-        """Return the form that `parse_target` reads."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """Return a form that `parse_target` reads, without the credentials."""
+        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return place if self.scheme == DEFAULT_SCHEME else f"{self.scheme}://{place}{self.path}"
 
 
 UNIX_SOCKET: Final = (
@@ -51,28 +122,70 @@ def _is_socket_path(text: str) -> bool:
 
 
 def parse_target(text: str) -> Target:
-    """Return the target that HOST, HOST:PORT, [V6] or [V6]:PORT means.
+    """Return the target that HOST, HOST:PORT, [V6] or [V6]:PORT means, or a URL of `SCHEMES`.
 
     Raises:
-        ValueError: when it is none of these, or the port is not 1 to 65535.
+        ValueError: when it is none of these, or the port is not 1 to 65535. The message holds no
+            password.
     """
-    if _is_socket_path(text):
-        raise ValueError(f"{text!r} {UNIX_SOCKET}")
-    host, port = text, str(DEFAULT_PORT)
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if _is_socket_path(text):
+            raise ValueError(f"{text!r} {UNIX_SOCKET}")
+        return Target(*_host_and_port(text, text, SCHEMES[DEFAULT_SCHEME].port))
+    scheme = scheme.lower()
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise ValueError(f"{scheme}:// is not spoken here; known are {known}")
+    end = found.start() if (found := _ENDS.search(rest)) else len(rest)
+    authority, path = rest[:end], rest[end:]
+    user_info, at, place = authority.rpartition("@")
+    shown = f"{scheme}://{place}{path}"
+    host, port = _host_and_port(shown, place, SCHEMES[scheme].port)
+    return Target(
+        host, port, scheme, _path(scheme, path, shown), _credentials(user_info) if at else None
+    )
+
+
+def _host_and_port(text: str, place: str, default: int | None) -> tuple[str, int]:
+    """Return host and port of `place`; `text` is what the user wrote, for messages."""
+    host, port = place, "" if default is None else str(default)
+    if place.startswith("["):
+        host, bracket, rest = place[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
             raise ValueError(f"{text!r} is not a target: write [ADDRESS]:PORT")
         port = rest[1:] or port
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    elif text.count(":") > 1:
-        raise ValueError(f"{text!r}: put an IPv6 address in brackets: [{text}]:{DEFAULT_PORT}")
+    elif place.count(":") == 1:
+        host, _, port = place.partition(":")
+    elif place.count(":") > 1:
+        raise ValueError(f"{text!r}: put an IPv6 address in brackets: [{place}]:{port or 'PORT'}")
     if not host or any(character.isspace() for character in host):
         raise ValueError(f"{text!r} is not a target: write HOST:PORT, such as 127.0.0.1:11211")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise ValueError(f"{text!r}: the port must be a number from 1 to 65535, not {port!r}")
-    return Target(host, int(port))
+    return host, int(port)
+
+
+def is_path(text: str) -> bool:
+    """Return whether `text` is a path that a request can have."""
+    return bool(_PATH.fullmatch(text))
+
+
+def _path(scheme: str, path: str, shown: str) -> str:
+    if SCHEMES[scheme].protocol != "http":
+        if path not in {"", "/", "/0"}:
+            raise ValueError(f"{shown!r}: {scheme}:// has no path here; leave out {path!r}")
+        return ""
+    path = path.partition("#")[0]
+    path = f"/{path}" if path.startswith("?") else path
+    if path and not is_path(path):
+        raise ValueError(f"{shown!r}: write the path in ASCII, other characters as %XX")
+    return "" if path == "/" else path
+
+
+def _credentials(text: str) -> Credentials:
+    user, _, password = text.partition(":")
+    return Credentials(unquote(user), unquote(password))
 
 
 def _plain(address: str) -> Address:

@@ -5,7 +5,7 @@
 | metric | aggregations |
 |---|---|
 | scheduled, started, ok, failed, unfinished, dropped, lost, or an outcome's name | count, rate, per_second |
-| latency_connect, latency_first_byte, latency_total, lateness | avg, med, max, p(N) |
+| latency_connect, latency_tls, latency_first_byte, latency_total, lateness | avg, med, max, p(N) |
 | achieved, offered | value |
 | ROLE.METRIC, such as client.sockstat_TCP_tw | first, last, min, max, delta |
 
@@ -35,7 +35,7 @@ from loadgen.units import parse_duration
 DEFAULT = "ok: count > 0"
 """The gate of a run that was given none: where nothing at all succeeded, the exit code says so."""
 COUNTS = ("scheduled", "started", "ok", "failed", "unfinished", "dropped", "lost")
-LATENCIES = ("latency_connect", "latency_first_byte", "latency_total", "lateness")
+LATENCIES = ("latency_connect", "latency_tls", "latency_first_byte", "latency_total", "lateness")
 RATES = ("achieved", "offered")
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {

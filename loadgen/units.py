@@ -1,4 +1,4 @@
-"""Durations, counts and byte sizes as people write them: `60s`, `250ms`, `0.6ms`, `2m`."""
+r"""Durations and bytes as people write them: `60s`, `250ms`, `2m`; `PING\r\n`."""
 
 from __future__ import annotations
 
@@ -64,3 +64,35 @@ def format_duration(seconds: float) -> str:
     if magnitude < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min"
+
+
+_ESCAPES = {"r": 13, "n": 10, "t": 9, "0": 0, "\\": 92}
+_ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.|$)", re.DOTALL)
+
+
+def parse_bytes(text: str) -> bytes:
+    r"""Return the bytes that `text` names: UTF-8, with \r, \n, \t, \0, \xHH and \\.
+
+    Raises:
+        ValueError: for a backslash before anything else.
+    """
+
+    def one(found: re.Match[bytes]) -> bytes:
+        word = found[1].decode(errors="replace")
+        if word.startswith("x") and len(word) == 3:
+            return bytes([int(word[1:], 16)])
+        if word not in _ESCAPES:
+            raise ValueError(
+                f"{text[:80]!r}: after a backslash comes r, n, t, 0, xHH or another backslash"
+            )
+        return bytes([_ESCAPES[word]])
+
+    return _ESCAPE.sub(one, text.encode(errors="surrogateescape"))
+
+
+def format_bytes(data: bytes) -> str:
+    """Return printable ASCII that `parse_bytes` reads back as `data`."""
+    words = {13: r"\r", 10: r"\n", 9: r"\t", 92: r"\\"}
+    return "".join(
+        words.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}") for byte in data
+    )

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from lab.testbed.ground import Ground, Role
-from loadgen.engine.sockets import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 from loadgen.outcome import errno_name
+from loadgen.protocols.sockets import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
 
 Close = Literal["client", "server", "rst", "half"]
 """Who sends the first FIN; `rst` resets, `half` closes the client's end and keeps the server's."""

@@ -19,6 +19,7 @@ from lab.testbed.faults import check_faults, parse_fault
 from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
+from lab.testbed.servers import kind_of
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import Plan, run
 from lab.tunings import demand_of, load_for
@@ -94,7 +95,11 @@ def site_of(options: dict[str, Any], rate: float | str | None) -> SitePlan:
         if rate is None or isinstance(rate, str):
             raise ValueError("--topology nat: give --rate as a number, or --nat-room")
         room = max(1, int(rate * options["duration"] / 2))
+    if topology == "proxy" and options["server"] != "memcached":
+        raise ValueError("--topology proxy stands before memcached only; leave --server out")
     return SitePlan(
+        server=options["server"],
+        server_url=options["server_url"],
         servers=options["servers"],
         source_addresses=options["clients"],
         memcached_threads=options["memcached_threads"],
@@ -126,8 +131,9 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
                 "run the lab on the engine's own host",
             )
     else:
+        needs = kind_of(site).needs
         ensure_privileges()
-        testbed = NetnsTestbed()
+        testbed = NetnsTestbed(needs=[needs] if needs else [])
         testbed.check()
     if options["allow_host_sysctls"]:
         testbed = HostTuned(testbed, stack.enter_context(HostSettings()))

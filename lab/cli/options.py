@@ -30,7 +30,7 @@ servers = click.option(
     type=click.IntRange(1, MOST_HOSTS),
     default=1,
     show_default=True,
-    help="memcached servers, each with its own address.",
+    help="Servers, each with its own address.",
 )
 clients = click.option(
     "--clients",

@@ -84,6 +84,21 @@ _EPILOG = (
     help="haproxy opens a connection to a server for each that it takes, nutcracker keeps a few "
     "open.  [default: haproxy]",
 )
+@click.option(
+    "--server",
+    default="memcached",
+    show_default=True,
+    metavar="NAME|COMMAND",
+    help="memcached, redis, nginx, or a command of your own with {address} and {port}, such as "
+    "'my-server --listen {address}:{port}'.",
+)
+@click.option(
+    "--server-url",
+    default="",
+    metavar="URL",
+    help="What a command's server speaks, such as http://{address}:{port}/health.  "
+    "[default: tcp://, connect and close]",
+)
 @options.servers
 @options.clients
 @click.option("--memcached-threads", type=click.IntRange(1, 1024), default=4, show_default=True)
@@ -95,7 +110,11 @@ _EPILOG = (
     help="Emulated round-trip time, where the kernel has netem.",
 )
 @options.close
-@click.option("--op", default="get", show_default=True, help="get, set or mix:GETS/SETS.")
+@click.option(
+    "--op",
+    default=None,
+    help="get, set or mix:GETS/SETS; redis: ping too; nginx: get, head.  [default: get]",
+)
 @options.timeout
 @click.option(
     "--max-lateness",
@@ -137,7 +156,7 @@ _EPILOG = (
 def command(**chosen: Any) -> None:
     """Run interleaved trials of two tunings, each in fresh namespaces, and write a report.
 
-    Every trial starts memcached and a load generator in namespaces of their own: nothing outside
+    Every trial starts servers and a load generator in namespaces of their own: nothing outside
     is loaded, and no setting of this machine changes unless --allow-host-sysctls is given.
     """
     from lab.cli.edge import edge

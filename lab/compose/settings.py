@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
 from lab.analysis.records import AFTER, BEFORE
 from lab.sysctl.tuning import Setting, to_text
 from lab.sysctl.values import spaced
-from loadgen.config import CLOSE_MODES, CloseMode, LoadOptions, parse_mix
+from loadgen.config import CloseMode, LoadOptions, parse_mix
 from loadgen.units import parse_duration
 
 MAX_TRIALS: Final = 50
@@ -114,10 +114,11 @@ def _seconds(text: str, most: float) -> float:
 
 
 def _close(text: str) -> CloseMode:
-    for mode in CLOSE_MODES:
+    modes: tuple[CloseMode, ...] = get_args(CloseMode)
+    for mode in modes:
         if text == mode:
             return mode
-    raise ValueError(f"not one of {', '.join(CLOSE_MODES)}")
+    raise ValueError(f"not one of {', '.join(modes)}")
 
 
 def _operation(text: str) -> str:

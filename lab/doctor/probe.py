@@ -21,7 +21,7 @@ from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed, delay, pair
 from lab.testbed.tracking import enable
 from lab.testbed.userns import ensure_privileges
-from loadgen.engine.sockets import IP_LOCAL_PORT_RANGE
+from loadgen.protocols.sockets import IP_LOCAL_PORT_RANGE
 from loadgen.sampling.namespace import NamespaceError, run_inside
 from loadgen.sampling.sock_diag import DiagError, DiagSocket
 

@@ -61,11 +61,15 @@ class SitePlan:
         TestbedError: for a number out of range.
     """
 
+    server: str = "memcached"
+    """What they are: a name of `lab.testbed.servers.KINDS`, or a command with {address} and {port}."""
+    server_url: str = ""
+    """How loadgen calls a command's server, with {address} and {port}; tcp:// if empty."""
     servers: int = 1
-    """memcached processes, each with an address of its own: 1 to `MAX_ADDRESSES`."""
+    """Server processes, each with an address of its own: 1 to `MAX_ADDRESSES`."""
     memcached_threads: int = 4
     memcached_connections: int = field(default_factory=most_connections)
-    """memcached's `-c`, for each server."""
+    """memcached's `-c`, Redis' maxclients or nginx' worker_connections, for each server."""
     memcached_options: tuple[str, ...] = ()
     """Further options, as memcached's command line has them; they override the testbed's own."""
     source_addresses: int = 1
@@ -125,7 +129,7 @@ class Site(Protocol):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The servers, as `address:port`."""
+        """The servers, as loadgen calls them."""
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import time
@@ -38,16 +36,11 @@ from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.testbed import middle
 from lab.testbed.base import SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault
-from lab.testbed.processes import Child, enter, spawn, tool
+from lab.testbed.processes import enter, spawn, tool
+from lab.testbed.servers import Running, kind_of, said_by, start
 from loadgen.run.rundir import read_run
-from loadgen.sampling.namespace import NamespaceError, new_namespace, run_inside
+from loadgen.sampling.namespace import NamespaceError, new_namespace
 
-PORT: Final = 11211
-BACKLOG: Final = 4096
-"""memcached's `-b`: as high as somaxconn's default since Linux 5.4, so that the sysctl and not
-memcached's own default of 1,024 decides how long the accept queue is."""
-READY_WITHIN: Final = 10.0
-"""Seconds a memcached may take until it answers."""
 STOP_GRACE: Final = 15.0
 """Seconds an interrupted `loadgen run` has to save its results."""
 
@@ -56,12 +49,6 @@ Prepare = Callable[[int, int], None]
 
 _CLIENT_NET, _SERVER_NET = IPv4Address("198.18.0.0"), IPv4Address("198.19.0.0")
 _NETEM_LIMIT = 1_000_000  # packets; netem's default of 1,000 would drop some at high rates
-_RST_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-def _said(output: bytes) -> str:
-    """Return what a program had to say, on one line and not too long."""
-    return "; ".join(output.decode(errors="replace").split("\n"))[:500].strip("; ") or "no message"
 
 
 def _ip(namespace: int, commands: Iterable[str], inherit: Sequence[int] = ()) -> None:
@@ -73,7 +60,7 @@ def _ip(namespace: int, commands: Iterable[str], inherit: Sequence[int] = ()) ->
         check=False,
     )
     if done.returncode != 0:
-        reason = _said(done.stderr)
+        reason = said_by(done.stderr)
         remedy = "try: modprobe veth" if "nknown device type" in reason else ""
         raise TestbedError(f"cannot set up the network namespaces: ip: {reason}", remedy)
 
@@ -164,73 +151,9 @@ def delay(namespaces: Iterable[int], rtt: float) -> str | None:
         if done.returncode != 0:
             return (
                 f"no round-trip time of {rtt * 1e3:g} ms was emulated: the kernel refused netem "
-                f"(tc: {_said(done.stderr)}); a kernel with sch_netem can"
+                f"(tc: {said_by(done.stderr)}); a kernel with sch_netem can"
             )
     return None
-
-
-@dataclass(slots=True)
-class _Memcached:
-    """One running server. Its words are kept in memory: they matter only when it fails."""
-
-    child: Child
-    address: str
-    output: int
-    expected_to_end: bool = False
-    """A fault killed it."""
-
-    def said(self) -> str:
-        return _said(os.pread(self.output, 4096, 0))
-
-    def close(self) -> None:
-        self.child.kill()
-        os.close(self.output)
-
-    async def _answers(self, namespace: int) -> bool:
-        """Ask for its version, over a connection that leaves no TIME_WAIT socket behind."""
-        inner = run_inside(namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-        with trio.socket.from_stdlib_socket(inner) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
-            try:
-                await connection.connect((self.address, PORT))
-                await connection.send(b"version\r\n")
-                return (await connection.recv(64)).startswith(b"VERSION ")
-            except OSError:
-                return False
-
-    async def ready(self, namespace: int) -> None:
-        """Wait until it answers.
-
-        Raises:
-            TestbedError: when it ends instead, or takes too long.
-        """
-        with trio.move_on_after(READY_WITHIN):
-            while self.child.returncode is None:
-                if await self._answers(namespace):
-                    return
-                await trio.sleep(0.002)
-        code = self.child.returncode
-        how = f"did not answer within {READY_WITHIN:g} s" if code is None else f"ended with {code}"
-        raise TestbedError(f"memcached at {self.address}:{PORT} {how}: {self.said()}")
-
-
-def _start_memcached(namespace: int, address: str, plan: SitePlan) -> _Memcached:
-    output = os.memfd_create("memcached-output")
-    command = [
-        tool("memcached"),
-        *("-l", address, "-p", str(PORT), "-U", "0", "-b", str(BACKLOG)),
-        *("-t", str(plan.memcached_threads), "-c", str(plan.memcached_connections)),
-        # As root it demands a user name (-u). It stays root, so that it keeps its request
-        # to die with the lab (processes.py); only the other namespace can reach it. As root of a
-        # user namespace it could become nobody else anyway.
-        *("-u", "root"),
-        *plan.memcached_options,
-    ]
-    try:
-        return _Memcached(spawn(command, namespace=namespace, output=output), address, output)
-    except BaseException:
-        os.close(output)
-        raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +171,15 @@ class NetnsSite:
     command: tuple[str, ...]
     middle: tuple[str, int] | None
     """Role and namespace of the box in between; None where there is none."""
-    running: list[_Memcached]
+    running: list[Running]
     """In the order of `targets`."""
     applied: dict[str, Applied] = field(default_factory=dict)
     baseline: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def servers(self) -> tuple[int, ...]:
-        """The process ids of the memcached processes, in the order of `targets`."""
-        return tuple(memcached.child.pid for memcached in self.running)
+        """The process ids of the servers, in the order of `targets`."""
+        return tuple(server.child.pid for server in self.running)
 
     async def loadgen(self, arguments: Sequence[str], log: Path) -> int:
         """See `Site.loadgen`.
@@ -287,26 +210,23 @@ class NetnsSite:
         """See `Site.strike`."""
         origin = await _origin(directory)
         await trio.sleep(max(0.0, origin + fault.at - time.monotonic()))
-        memcached = self.running[fault.server]
+        server = self.running[fault.server]
         match fault.action:
             case "pause":
-                memcached.child.process.send_signal(signal.SIGSTOP)
+                server.child.process.send_signal(signal.SIGSTOP)
             case "resume":
-                memcached.child.process.send_signal(signal.SIGCONT)
+                server.child.process.send_signal(signal.SIGCONT)
             case "kill":
-                memcached.expected_to_end = True
-                memcached.child.kill()
+                server.expected_to_end = True
+                server.child.kill()
             case "restart":
-                memcached.child.kill()
-                again = _start_memcached(self.server, memcached.address, self.plan)
-                os.close(memcached.output)
-                memcached.child, memcached.output = again.child, again.output
+                server.restart(self.server, self.plan)
             case "disconnect" | "reconnect":
                 # A rule that leaves the address without a way out: the server's kernel hears each
                 # SYN and has no route for the answer, so the client waits as for a pulled cable.
                 # The link itself is that of all servers, and its routes would go with it.
                 verb = "add" if fault.action == "disconnect" else "del"
-                rule = f"from {memcached.address} priority {1 + fault.server} blackhole"
+                rule = f"from {server.address} priority {1 + fault.server} blackhole"
                 _ip(self.server, [f"rule {verb} {rule}"])
         return time.monotonic() - origin
 
@@ -353,12 +273,24 @@ class NetnsTestbed:
 
     name = "netns"
 
-    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "loadgen", "run")) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = (sys.executable, "-m", "loadgen", "run"),
+        *,
+        needs: Sequence[str] = ("memcached",),
+    ) -> None:
+        """Prepare to make sites.
+
+        Args:
+            command: runs the load generator.
+            needs: programs of the servers that the sites will have.
+        """
         self._command = tuple(command)
+        self._needs = tuple(needs)
 
     def check(self) -> None:
         """See `Testbed.check`. Makes a pair of namespaces and lets it go again."""
-        for name in ("memcached", "ip", "nsenter", "setpriv"):
+        for name in (*self._needs, "ip", "nsenter", "setpriv"):
             tool(name)
         with ExitStack() as stack:
             pair(stack)
@@ -382,6 +314,7 @@ class NetnsTestbed:
         `prepare` is this testbed's own: it runs when both namespaces are linked and tuned, before a
         server starts.
         """
+        kind = kind_of(plan)
         sources = addresses("client", plan.source_addresses)
         servers = addresses("server", plan.servers)
         notes: list[str] = []
@@ -402,22 +335,19 @@ class NetnsTestbed:
                 notes += _furnish(plan, box)
             if prepare is not None:
                 prepare(client, server)
-            running: list[_Memcached] = []
+            running: list[Running] = []
             for address in servers:
-                memcached = _start_memcached(server, address, plan)
-                stack.callback(memcached.close)
-                running.append(memcached)
-            for memcached in running:
-                await memcached.ready(server)
+                running.append(start(server, address, plan))
+                stack.callback(running[-1].close)
+            for one in running:
+                await one.ready(server)
             proxy = None
             if plan.topology == "proxy" and box is not None:
-                proxy = await middle.start_proxy(box, plan, servers, PORT, stack)
+                proxy = await middle.start_proxy(box, plan, servers, kind.port, stack)
+            fronts = servers if proxy is None else (middle.INNER,)
             yield NetnsSite(
                 plan=plan,
-                targets=tuple(
-                    f"{address}:{PORT}"
-                    for address in (servers if proxy is None else (middle.INNER,))
-                ),
+                targets=tuple(kind.target(address) for address in fronts),
                 middle=None if box is None else (plan.topology, box),
                 sources=sources,
                 client=client,
@@ -428,12 +358,11 @@ class NetnsTestbed:
                 applied=applied,
                 baseline=baseline,
             )
-            for memcached in running:
-                code = memcached.child.returncode
-                if code is not None and not memcached.expected_to_end:
+            for one in running:
+                code = one.child.returncode
+                if code is not None and not one.expected_to_end:
                     raise TestbedError(
-                        f"memcached at {memcached.address}:{PORT} ended during the trial "
-                        f"with {code}: {memcached.said()}"
+                        f"{one.place} ended during the trial with {code}: {one.said()}"
                     )
             if proxy is not None and (code := proxy.child.returncode) is not None:
                 raise TestbedError(

@@ -48,6 +48,8 @@ _LAST_STEP = '[ "$PPID" = "$0" ] || exit 1; ulimit -S -n "$1" || exit 1; shift; 
 _SYSTEM_PATH = "/usr/sbin:/sbin"
 _PACKAGES = {
     "memcached": "memcached",
+    "redis-server": "redis-server",
+    "nginx": "nginx-light",
     "ip": "iproute2",
     "tc": "iproute2",
     "nft": "nftables",

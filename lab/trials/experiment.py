@@ -273,6 +273,8 @@ class Conductor:
             "rate": rate,
             "duration": plan.duration,
             "trials": plan.trials,
+            "server": plan.site.server,
+            "server_url": plan.site.server_url,
             "servers": plan.site.servers,
             "memcached_threads": plan.site.memcached_threads,
             "memcached_connections": plan.site.memcached_connections,

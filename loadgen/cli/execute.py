@@ -14,7 +14,15 @@ import trio
 
 from loadgen import summary as records
 from loadgen.cli.group import fail
-from loadgen.config import LoadOptions, RunConfig, parse_mix
+from loadgen.cli.spoken import (
+    bytes_of,
+    check_options,
+    credentials_of,
+    protocol_of,
+    targets_of,
+    tls_of,
+)
+from loadgen.config import LoadOptions, RunConfig
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
 from loadgen.report import junit, page, text
@@ -32,12 +40,11 @@ from loadgen.run.resolve import (
 from loadgen.run.rundir import RunDirectory
 from loadgen.sampling.namespace import open_namespace
 from loadgen.summary import Summary
-from loadgen.target import is_loopback, parse_target
+from loadgen.target import is_loopback
 from loadgen.thresholds import parse_threshold
 from loadgen.units import LONGEST, format_duration, shortened
 
 DEFAULT_RATE = 1000.0
-_DEFAULT_TARGET = "127.0.0.1:11211"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,9 @@ def build_config(options: LoadOptions) -> RunConfig:
         ValueError: for anything that cannot be run; the message names the option's value.
         NamespaceError: for a namespace that cannot be opened.
     """
-    targets = [parse_target(text) for text in options.targets or (_DEFAULT_TARGET,)]
+    targets = targets_of(options)
+    protocol = protocol_of(targets)
+    op = options.op or ("connect" if protocol.name == "tcp" else "get")
     namespaces = parse_namespaces(options.namespaces)
     for name in namespaces.values():
         with open_namespace(name):
@@ -92,10 +101,16 @@ def build_config(options: LoadOptions) -> RunConfig:
         duration=options.duration,
         warmup=options.warmup,
         schedule=schedule,
-        gets=parse_mix(options.op),
-        op=options.op,
+        protocol=protocol.name,
+        gets=protocol.gets(op),
+        op=op,
         key_space=options.key_space,
         value_size=options.value_size,
+        send=bytes_of("--send", options.send),
+        expect=bytes_of("--expect", options.expect),
+        http_host=options.http_host,
+        status_path=options.status_path,
+        tls=tls_of(targets, options),
         requests_per_connection=options.requests_per_connection,
         close=options.close,
         client=options.client,
@@ -116,6 +131,7 @@ def build_config(options: LoadOptions) -> RunConfig:
     )
     if not closed_loop:
         config.law()
+    check_options(config)
     if config.client == "pymemcache" and (reason := unsupported(config)):
         raise ValueError(reason)
     return config
@@ -169,6 +185,7 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
         ChurnlabError: for a namespace that cannot be opened, or a run that cannot begin.
     """
     config = build_config(options)
+    credentials = credentials_of(targets_of(options), options.password_file)
     moment = parse_start(start_at)
     check_places(results.json_file, results.junit)
     out = results.out or new_directory()
@@ -180,7 +197,7 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
         fail(f"cannot write the run directory {out}: {error.strerror}; give another --out")
     live = Live(config, enabled=not results.quiet and sys.stderr.isatty())
     with live:
-        summary = trio.run(Coordinator(config, directory, live.update).run, moment)
+        summary = trio.run(Coordinator(config, directory, live.update, credentials).run, moment)
     try:
         page.write(stored.salvage(out))
     except OSError as error:

@@ -15,7 +15,7 @@ from loadgen.cli.group import fail
 @click.command(
     epilog="Example: loadgen run 127.0.0.1:11211 --rate 20000 --duration 60s --threshold 'failed: rate == 0'"
 )
-@click.argument("targets", nargs=-1, metavar="[HOST:PORT]...")
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option(
     "--rate",
     type=types.FIXED_RATE,
@@ -50,7 +50,59 @@ from loadgen.cli.group import fail
     help="Load before the run that is not counted.",
 )
 @click.option(
-    "--op", default="get", show_default=True, help="get, set or mix:GETS/SETS, such as mix:90/10."
+    "--op",
+    default=None,
+    help="memcached: get, set, mix:GETS/SETS such as mix:90/10, mg, ms; redis: get, set, mix:…, ping; http: get, head.  [default: get]",
+)
+@click.option(
+    "--send",
+    default="",
+    metavar="BYTES|@FILE",
+    help=r"tcp://: what is sent, such as 'PING\r\n'; \xHH is any byte.",
+)
+@click.option(
+    "--expect",
+    default="",
+    metavar="BYTES|@FILE",
+    help="tcp://: what the answer begins with. Without it none is awaited.",
+)
+@click.option(
+    "--http-host",
+    default="",
+    metavar="NAME",
+    help="http://: the Host to ask for.  [default: the target's]",
+)
+@click.option(
+    "--status-path",
+    default="",
+    metavar="PATH",
+    help="http://: where nginx' stub_status is, such as /nginx_status; sampled at each target.",
+)
+@click.option("--tls", is_flag=True, help="Speak TLS, as memcacheds://, rediss://, https:// do.")
+@click.option(
+    "--tls-ca",
+    default="",
+    metavar="FILE",
+    help="Certificates that are trusted.  [default: the system's]",
+)
+@click.option(
+    "--tls-name",
+    default="",
+    metavar="NAME",
+    help="The name that the server's certificate must have.  [default: the target's host]",
+)
+@click.option("--tls-insecure", is_flag=True, help="Accept any certificate.")
+@click.option(
+    "--tls-resume",
+    is_flag=True,
+    help="Resume sessions, as a client that keeps them does; else each handshake is a full one.",
+)
+@click.option(
+    "--password-file",
+    type=click.Path(dir_okay=False),
+    default=None,
+    metavar="FILE",
+    help="Holds the password, which else stands in the URL: redis://:PASSWORD@HOST.",
 )
 @click.option(
     "--key-space",
@@ -78,7 +130,7 @@ from loadgen.cli.group import fail
     type=click.Choice(["client", "server", "rst"]),
     default="client",
     show_default=True,
-    help="Who closes first and keeps TIME_WAIT: client FIN, server FIN (quit), or a reset.",
+    help="Who closes first and keeps TIME_WAIT: client FIN, server FIN (quit, Connection: close), or a reset.",
 )
 @click.option(
     "--client",
@@ -259,10 +311,12 @@ def command(
     image: str,
     **options: Any,
 ) -> None:
-    """Open short connections to memcached on a schedule and say what happened to each.
+    """Open short connections on a schedule and say what happened to each.
 
-    TARGET is HOST:PORT, 127.0.0.1:11211 when left out; several are used in turn. The summary goes
-    to stderr, the files of the run to --out.
+    TARGET is HOST:PORT of a memcached, 127.0.0.1:11211 when left out, or a URL: memcached://HOST,
+    redis://HOST, http://HOST/PATH, tcp://HOST:PORT; with TLS memcacheds://, rediss://, https:// and
+    tls://HOST:PORT. Several are used in turn. The summary goes to
+    stderr, the files of the run to --out.
     """
     from loadgen.cli.execute import Results, execute
     from loadgen.config import LoadOptions

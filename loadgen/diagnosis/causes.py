@@ -296,9 +296,10 @@ _LOOK_AT_THE_SERVER = "look into the server's log: it crashed, was restarted or 
 SERVER_CONNECTION_LIMIT: Final = CauseKind(
     "server_connection_limit",
     "server",
-    "memcached is at its connection limit",
-    "raise memcached -c, which costs file descriptors (LimitNOFILE=) and some kilobytes of memory "
-    "for each connection; or let clients keep fewer connections open",
+    "the server is at its connection limit",
+    "raise it (memcached -c, Redis maxclients, nginx worker_connections), which costs file "
+    "descriptors (LimitNOFILE=) and some kilobytes of memory for each connection; or let clients "
+    "keep fewer connections open",
 )
 SERVER_DESCRIPTORS: Final = CauseKind(
     "server_out_of_file_descriptors",
@@ -331,7 +332,8 @@ AUTHENTICATION_WANTED: Final = CauseKind(
     "authentication_wanted",
     "server",
     "the server wants a password before it answers",
-    "memcached runs with -Y (or -S): load an instance without it",
+    "memcached runs with -Y: give user and password in the URL (memcached://USER:PASSWORD@HOST); with "
+    "-S it wants SASL over the binary protocol: load an instance without it",
 )
 SERVER_REFUSES: Final = CauseKind(
     "server_refuses",
@@ -380,14 +382,83 @@ PLAIN: Final[Mapping[Outcome, CauseKind]] = MappingProxyType(
         Outcome.MALFORMED_REPLY: CauseKind(
             "malformed_reply",
             "server",
-            "the server's reply is not memcached's protocol",
-            "check that the target is a memcached and speaks the text protocol",
+            "the server's reply is not in the protocol that it was asked in",
+            "check what the target speaks: HOST:PORT is taken for a memcached with the text protocol, "
+            "other protocols are URLs (redis://, http://, tcp://)",
+        ),
+        Outcome.TLS_CERTIFICATE_EXPIRED: CauseKind(
+            "tls_certificate_expired",
+            "server",
+            "the server's certificate has expired, or is not valid yet",
+            "renew it, and have the server read it anew; if its dates are good (openssl x509 -dates), "
+            "the client's clock is not",
+        ),
+        Outcome.TLS_WRONG_NAME: CauseKind(
+            "tls_wrong_name",
+            "server",
+            "the server's certificate is for another name than the target's",
+            "name the one that it is for (--tls-name, openssl x509 -ext subjectAltName), or give the "
+            "server a certificate with this name",
+        ),
+        Outcome.TLS_UNKNOWN_CA: CauseKind(
+            "tls_unknown_ca",
+            "client_host",
+            "nobody whom the client trusts has signed the server's certificate",
+            "give the certificate of its CA (--tls-ca); if a CA in between is missing, the server has "
+            "to send the whole chain",
+        ),
+        Outcome.TLS_REFUSED: CauseKind(
+            "tls_refused",
+            "server",
+            "the server ended TLS with an alert",
+            "the alert is among the run's errors: a version or cipher that it does not have, a "
+            "certificate of the client's that it wants, or a name (SNI) that it does not know",
+        ),
+        Outcome.TLS_FAILED: CauseKind(
+            "tls_failed",
+            "server",
+            "TLS failed",
+            "OpenSSL's reason is among the run's errors; openssl s_client -connect shows more",
+        ),
+        Outcome.TLS_TIMEOUT: CauseKind(
+            "tls_timeout",
+            "server",
+            "the server did not finish TLS handshakes in time",
+            "handshakes are CPU: give the server more of it, or threads, let clients resume sessions "
+            "(--tls-resume) or keep connections open; or the target does not speak TLS and waits",
+        ),
+        Outcome.NOT_TLS: CauseKind(
+            "not_tls",
+            "server",
+            "the server does not speak TLS on this port",
+            "leave --tls out, or take the scheme without it; or find the port where TLS is spoken",
+        ),
+        Outcome.REQUEST_REFUSED: CauseKind(
+            "request_refused",
+            "server",
+            "the server refused the requests",
+            "look at the path, the Host (--http-host) and the server's log: the connections "
+            "themselves were good",
+        ),
+        Outcome.NOT_AUTHENTICATED: CauseKind(
+            "not_authenticated",
+            "server",
+            "the server did not accept user and password, or wanted some",
+            "give them in the URL (redis://USER:PASSWORD@HOST) or by --password-file",
+        ),
+        Outcome.SERVER_LOADING: CauseKind(
+            "server_loading",
+            "server",
+            "the server was still loading its data",
+            "begin when it has (Redis: INFO persistence, loading:0); loading takes the longer, the "
+            "larger its dump is",
         ),
         Outcome.SERVER_ERROR: CauseKind(
             "server_error",
             "server",
             "the server answered with an error",
-            "look into the server's log; SERVER_ERROR out of memory takes a larger memcached -m",
+            "look into the server's log; SERVER_ERROR out of memory takes a larger memcached -m, an "
+            "HTTP 502 to 504 comes from what stands behind a proxy",
         ),
         Outcome.RESET: CauseKind(
             "server_resets",

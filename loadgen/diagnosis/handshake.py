@@ -19,6 +19,7 @@ from loadgen.diagnosis.causes import (
 )
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
+from loadgen.metrics import SERVER_LIMITS
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Cause, Evidence, Number
@@ -106,21 +107,31 @@ def silence(observation: Observation, count: Number, evidence: list[Evidence]) -
 
 
 def asked_in_vain(observation: Observation) -> list[Evidence]:
-    """Return as evidence that memcached stopped answering the sampler too."""
+    """Return as evidence that the servers stopped answering the sampler too."""
+    prefix = next(
+        (
+            kept.prefix
+            for kept in SERVER_LIMITS
+            if observation.metric(f"{kept.prefix}_up", ROLE_SERVER) is not None
+        ),
+        None,
+    )
+    if prefix is None:
+        return []
     before = False
     for item in observation.samples.get(ROLE_SERVER, ()):
-        up, targets = item.values.get("memcached_up"), item.values.get("memcached_targets")
+        up, targets = item.values.get(f"{prefix}_up"), item.values.get(f"{prefix}_targets")
         if up is None or targets is None:
             continue
         if before and up < targets:
             return [
                 Evidence(
-                    metric="memcached_up",
+                    metric=f"{prefix}_up",
                     value=up,
                     limit=targets,
                     role=item.role,
                     at=item.t,
-                    text=f"{up:,} of {targets:,} servers answered `stats`",
+                    text=f"{up:,} of {targets:,} servers answered the sampler",
                 )
             ]
         before = before or up == targets

@@ -21,6 +21,7 @@ from loadgen.diagnosis.causes import (
 )
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
+from loadgen.metrics import SERVER_LIMITS
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Evidence, Number
 
@@ -70,16 +71,18 @@ def listener_disabled(observation: Observation) -> list[Evidence]:
 
 
 def connections_held(observation: Observation) -> list[Evidence]:
-    """Return how many connections memcached had, of how many; nothing where it was not asked."""
-    held = observation.most("memcached_curr_connections", ROLE_SERVER)
-    limit = observation.metric("memcached_max_connections", ROLE_SERVER)
-    if held is None or limit is None:
-        return []
-    text = (
-        f"memcached held up to {held.value:,} connections, limit {limit.last:,} (-c); "
-        "its own descriptors count against it"
-    )
-    return [replace_evidence(held, limit.last, text)]
+    """Return how many connections the server had, of how many; nothing where it was not asked."""
+    evidence = []
+    for kept in SERVER_LIMITS:
+        held = observation.most(kept.held, ROLE_SERVER)
+        limit = observation.metric(kept.limit, ROLE_SERVER)
+        if held is not None and limit is not None:
+            text = (
+                f"{kept.program} held up to {held.value:,} connections, limit {limit.last:,} "
+                f"({kept.setting}){kept.besides}"
+            )
+            evidence.append(replace_evidence(held, limit.last, text))
+    return evidence
 
 
 def kind_of_limit(observation: Observation) -> tuple[CauseKind, list[Evidence]]:

@@ -17,6 +17,7 @@ from loadgen.diagnosis.causes import (
 )
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect
+from loadgen.metrics import SERVER_LIMITS
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
 from loadgen.summary import Cause, Evidence, Number
@@ -30,25 +31,29 @@ _BEFORE_REFUSALS = 0.5
 
 
 def connection_limit(observation: Observation, ledger: Ledger) -> list[Cause]:
-    """Connections that memcached turned away at its limit, which it counts.
+    """Connections that the server turned away at its limit, which it counts.
 
-    It writes an error and closes; where the request is there already, unread, the close becomes a
-    RST, and the client may never see the error.
+    memcached and Redis write an error and close; where the request is there already, unread, the
+    close becomes a RST, and the client may never see the error. nginx closes without a word.
     """
     told = ledger.take([Outcome.TOO_MANY_CONNECTIONS])
-    rejected = observation.change("memcached_rejected_connections", ROLE_SERVER)
-    cut = ledger.take([Outcome.RESET, Outcome.TRUNCATED_REPLY], max(0, int(rejected) - told))
+    counts = {kept: observation.change(kept.rejected, ROLE_SERVER) for kept in SERVER_LIMITS}
+    rejected = sum(counts.values())
+    # memcached says it in plain text where TLS is awaited, too.
+    ways = [Outcome.RESET, Outcome.TRUNCATED_REPLY, Outcome.NOT_TLS]
+    cut = ledger.take(ways, max(0, int(rejected) - told))
     if not told + cut:
         return []
     evidence = []
     if told:
         evidence.append(observation.count_evidence(Outcome.TOO_MANY_CONNECTIONS, told))
-    if rejected:
-        evidence.append(
-            observation.counter(
-                "memcached_rejected_connections", ROLE_SERVER, "memcached rejected {n} connections"
-            )
+    evidence += [
+        observation.counter(
+            kept.rejected, ROLE_SERVER, f"{kept.program} rejected {{n}} connections"
         )
+        for kept, count in counts.items()
+        if count
+    ]
     evidence.extend(listener.connections_held(observation))
     return [SERVER_CONNECTION_LIMIT.explains(told + cut, evidence)]
 

@@ -16,6 +16,7 @@ from loadgen.summary import Cause, Evidence
 UNSUITED = (
     Outcome.MALFORMED_REPLY,
     Outcome.SERVER_ERROR,
+    Outcome.NOT_AUTHENTICATED,
     Outcome.REPLY_TIMEOUT,
     Outcome.TRUNCATED_REPLY,
     Outcome.RESET,
@@ -25,8 +26,7 @@ PASSWORD = "memcached that wants a password"  # noqa: S105 - a name, not a passw
 TLS = "TLS"
 BINARY = "memcached's binary protocol"
 _HELP = {
-    TLS: "the server wants TLS: give it a second listener without (memcached -l notls:ADDRESS:PORT), or "
-    "put a TLS proxy on the client's side",
+    TLS: "add --tls, or write memcacheds://",
     BINARY: "start memcached with -B auto or -B ascii",
 }
 

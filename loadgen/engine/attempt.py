@@ -1,11 +1,14 @@
 """One attempt's life: its states, and what ends it in each of them.
 
     start ──► CONNECTING ──► AWAITING_REPLY ──► (next request) ──► AWAITING_CLOSE ──► end
-                  │                │                                    │
-                  └── errno, deadline or end of stream end it ──────────┘
+                │    │             ▲     │                              │
+                │    └─► SECURING ─┘     │                              │
+                └──── errno, deadline or end of stream end it ──────────┘
 
-AWAITING_CLOSE exists only where the server is to close first (`quit`): the side that closes first
-keeps the TIME_WAIT socket (RFC 9293, 3.3.2), so waiting for the server's FIN is the point.
+SECURING exists only where TLS is spoken: its handshake is under way.
+AWAITING_CLOSE exists only where the server is to close first (`--close server`): the side that
+closes first keeps the TIME_WAIT socket (RFC 9293, 3.3.2), so waiting for the server's FIN is the
+point.
 
 An attempt in TIME_WAIT is already over: its descriptor is closed, its port is not free. That is the
 kernel's state, not the attempt's, and is seen only in the samples.
@@ -15,7 +18,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from loadgen.engine.protocol import Reply
 from loadgen.outcome import Outcome, Phase
 
 
@@ -25,12 +27,14 @@ class State(IntEnum):
     CONNECTING = 0
     AWAITING_REPLY = 1
     AWAITING_CLOSE = 2
+    SECURING = 3
 
 
 PHASE: dict[State, Phase] = {
     State.CONNECTING: Phase.CONNECT,
     State.AWAITING_REPLY: Phase.EXCHANGE,
     State.AWAITING_CLOSE: Phase.EXCHANGE,
+    State.SECURING: Phase.HANDSHAKE,
 }
 """The phase in which an errno is classified."""
 
@@ -38,21 +42,13 @@ ON_DEADLINE: dict[State, Outcome] = {
     State.CONNECTING: Outcome.CONNECT_TIMEOUT,
     State.AWAITING_REPLY: Outcome.REPLY_TIMEOUT,
     State.AWAITING_CLOSE: Outcome.CLOSE_TIMEOUT,
+    State.SECURING: Outcome.TLS_TIMEOUT,
 }
 
 ON_END_OF_STREAM: dict[State, Outcome] = {
     State.CONNECTING: Outcome.RESET,
     State.AWAITING_REPLY: Outcome.TRUNCATED_REPLY,
     State.AWAITING_CLOSE: Outcome.OK,
+    State.SECURING: Outcome.TRUNCATED_REPLY,
 }
-
-ON_REPLY: dict[Reply, Outcome] = {
-    Reply.HIT: Outcome.OK,
-    Reply.MISS: Outcome.OK,
-    Reply.STORED: Outcome.OK,
-    Reply.NOT_STORED: Outcome.OK,
-    Reply.SERVER_ERROR: Outcome.SERVER_ERROR,
-    Reply.TOO_MANY_CONNECTIONS: Outcome.TOO_MANY_CONNECTIONS,
-    Reply.MALFORMED: Outcome.MALFORMED_REPLY,
-}
-"""What a complete reply makes of the attempt; `INCOMPLETE` is not in it: wait for more."""
+"""Unless a reply that was under way ends with the stream, or is cut off by it."""

@@ -2,93 +2,116 @@
 
 The engine's loop (`loadgen.engine.loop`) handles the usual life of a connection itself, on local
 variables; whatever else happens to one is handled here, where a call more or less costs nothing that
-matters. The two share their state as one object.
+matters. The loop and this object share the attempts under way, and the tally.
 """
 
 from __future__ import annotations
 
 import select
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle, product
 
 from loadgen.config import RunConfig
-from loadgen.engine import protocol
-from loadgen.engine.attempt import ON_DEADLINE, ON_END_OF_STREAM, ON_REPLY, PHASE, State
-from loadgen.engine.protocol import Reply, Request
-from loadgen.engine.sockets import (
+from loadgen.engine.attempt import ON_DEADLINE, ON_END_OF_STREAM, PHASE, State
+from loadgen.engine.tally import Tally
+from loadgen.outcome import Outcome, Phase, classify
+from loadgen.protocols import tls
+from loadgen.protocols.parsing import Parser, Reply
+from loadgen.protocols.seam import Request, Script
+from loadgen.protocols.sockets import (
     IP_BIND_ADDRESS_NO_PORT,
     IP_LOCAL_PORT_RANGE,
     RESET_ON_CLOSE,
     port_range,
 )
-from loadgen.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
-from loadgen.messages import TAGS, Totals
-from loadgen.outcome import Outcome, Phase, classify, errno_name
 
 NON_BLOCKING_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
-_REQUESTS = 16_384
-_TABLE = len(BUCKET_OF)
+_MORE_THAN_USUAL = 64
+_UNKNOWN_REPLY = 16_384
+_MOST_AT_ONCE = 65_536
+
+Make = Callable[[int, int], socket.SocketType]
+"""Makes a socket of a family and a kind."""
+
+
+class Lines:
+    """What is said to a target: its script's requests, each list used in turn; and TLS or none."""
+
+    __slots__ = ("farewell", "first", "last", "later", "tls")
+
+    def __init__(self, script: Script, client: tls.Client | None) -> None:
+        self.tls = client
+        self.first: Iterator[Request] = cycle(script.first)
+        self.later: Iterator[Request] = cycle(script.later)
+        self.last: Iterator[Request] = cycle(script.last)
+        self.farewell = script.farewell
 
 
 class Attempt:
-    """One connection under way. Objects are used again; all but `buffer` is set at each start."""
+    """One connection under way. Objects are used again; all but two is set at each start."""
 
     __slots__ = (
-        "buffer",
         "counted",
         "intended",
+        "lines",
+        "parser",
         "request",
         "requests_left",
         "sock",
         "started",
         "state",
+        "tls",
     )
 
     sock: socket.SocketType
     intended: float
     started: float
     state: State
+    lines: Lines
     request: Request
     requests_left: int
-    buffer: bytes
     counted: bool
+    parser: Parser | None
+    """Of a reply that has begun and is not the usual one; None otherwise."""
+    tls: tls.Session | None
+    """None where it is not spoken, and before and after an attempt."""
 
     def __init__(self) -> None:
-        self.buffer = b""
+        self.parser = None
+        self.tls = None
 
 
 class Connections:
-    """The attempts of one worker: their state, their counts, and all that happens to them rarely."""
+    """The attempts of one worker that are under way, and all that happens to them rarely.
+
+    Args:
+        config: the run's configuration.
+        scripts: what is said to each target, in the order of the configuration's addresses.
+        tally: counts what becomes of the attempts.
+        make: the socket's class.
+    """
 
     def __init__(
-        self,
-        config: RunConfig,
-        arrivals: Iterator[float],
-        *,
-        max_in_flight: int,
-        concurrency: int,
-        on_tick: Callable[[int, float], None],
-        tick: float = 0.1,
-        seed: int = 1,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: RunConfig, scripts: Sequence[Script], tally: Tally, make: Make
     ) -> None:
-        self.totals = Totals()
-        self.interrupted = False
-        self._clock = clock
-        self._arrivals = arrivals
-        self._on_tick = on_tick
-        self._tick = tick
-        self._closed_loop = config.closed_loop
-        self._limit = concurrency if config.closed_loop else max_in_flight
-        self._max_lateness = config.max_lateness
+        self.attempts: dict[int, Attempt] = {}
+        """By descriptor, in the order of their start."""
+        self.spare: list[Attempt] = []
+        self.epoll = select.epoll()
+        self.descriptor = self.epoll.fileno()  # opened first, so below select()'s limit of 1024
+        self.phase = Phase.SOCKET
+        """In which the last opening failed."""
+        self.family = socket.AF_INET6 if ":" in config.addresses[0][0] else socket.AF_INET
+        self.receive = _receive_size(scripts)
+        """Bytes that one recv() asks for."""
+        self._tally = tally
+        self._clock = tally.clock
+        self._make = make
         self._timeout = config.timeout
         self._connect_timeout = min(config.connect_timeout, config.timeout)
-        self._duration = config.duration
-        self._warmup = config.warmup
         self._server_closes = config.close == "server"
         self._resets = config.close == "rst"
         self._requests_per_connection = config.requests_per_connection
@@ -96,91 +119,20 @@ class Connections:
         self._port_range = (
             None if config.local_port_range is None else port_range(*config.local_port_range)
         )
-        self._sources = config.source_addresses or [""]
-        self._pairs = cycle(list(product(self._sources, config.addresses)))
-        chosen = protocol.requests(
-            config.gets, config.key_space, config.value_size, count=_REQUESTS, seed=seed
-        )
-        self._requests = cycle(chosen)
-        # A little more than the usual reply, so that one byte too many is seen; and no more, since
-        # CPython has an allocator of its own for what is smaller than 512 bytes.
-        self._receive = min(65_536, 64 + max(len(request.usual_reply) for request in chosen))
-        self._family = socket.AF_INET6 if ":" in config.addresses[0][0] else socket.AF_INET
-        self._epoll = select.epoll()
-        self._descriptor = self._epoll.fileno()  # opened first, so below select()'s limit of 1024
-        self._attempts: dict[int, Attempt] = {}  # by descriptor, in the order of their start
-        self._spare: list[Attempt] = []
-        self._counts = {tag: [0] * BUCKETS for tag in TAGS}
-        self._replies = dict.fromkeys(Reply, 0)
-        self._origin = 0.0
-        self._next_tick = 0.0
-        self._full_at = float("-inf")  # when an arrival last found no room
-        self._stopping = False
-        self._phase = Phase.SOCKET
 
-    @property
-    def in_flight(self) -> int:
-        """Attempts of the counted run that are under way."""
-        return self.totals.started - self.totals.ok - self.totals.failed
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the counted run's start."""
-        return self._clock() - self._origin
-
-    def account(self) -> Totals:
-        """Return the totals as they stand."""
-        totals = self.totals
-        totals.scheduled = totals.started + totals.dropped
-        totals.unfinished = self.in_flight
-        totals.replies = {reply.value: count for reply, count in self._replies.items() if count}
-        return totals
-
-    def stop(self) -> None:
-        """Start nothing more; what is under way becomes `unfinished` at the next round."""
-        self._stopping = True
-
-    def take_histograms(self) -> dict[str, dict[int, int]]:
-        """Return what was counted since the last call, by tag, and begin anew."""
-        taken = {tag: sparse(counts) for tag, counts in self._counts.items()}
-        for tag, counts in taken.items():
-            dense = self._counts[tag]
-            for index in counts:
-                dense[index] = 0
-        return taken
-
-    def _drop(self, due: float, now: float) -> None:
-        if due < self._origin:
-            return
-        totals = self.totals
-        totals.dropped += 1
-        # It may have waited for room until it was overdue, although there is room by now.
-        full = len(self._attempts) >= self._limit or due <= self._full_at
-        reason = "in_flight" if full else "overdue"
-        totals.drops[reason] = totals.drops.get(reason, 0) + 1
-        self._note_failure(now)
-
-    def _note_failure(self, now: float) -> None:
-        totals = self.totals
-        if totals.first_failure_at is None:
-            totals.first_failure_at = now - self._origin
-            totals.started_before_first_failure = totals.started
-
-    def _open(self, source: str) -> socket.SocketType:
+    def open(self, source: str) -> socket.SocketType:
         """Return a new non-blocking socket, bound to `source` where one is given.
 
         Raises:
-            OSError: with `_phase` saying in which step.
+            OSError: with `phase` saying in which step.
         """
-        self._phase = Phase.SOCKET
-        # SocketType is the C class: the Python class on top of it would only cost time. The flag
-        # makes the socket non-blocking without a call of its own.
-        sock = socket.SocketType(self._family, NON_BLOCKING_STREAM)
+        self.phase = Phase.SOCKET
+        sock = self._make(self.family, NON_BLOCKING_STREAM)
         try:
             if self._port_range is not None:
                 sock.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, self._port_range)
             if source:
-                self._phase = Phase.BIND
+                self.phase = Phase.BIND
                 if not self._bind_early:
                     sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
                 sock.bind((source, 0))
@@ -189,149 +141,263 @@ class Connections:
             raise
         return sock
 
-    def _send_refused(self, descriptor: int, attempt: Attempt, error: OSError) -> None:
+    def send_refused(self, descriptor: int, attempt: Attempt, error: OSError) -> None:
         """The first send() failed: because the handshake is not over yet, or has failed."""
         if isinstance(error, BlockingIOError):
-            self._epoll.register(descriptor, select.EPOLLOUT)
+            self.epoll.register(descriptor, select.EPOLLOUT)
         else:
             self._fail(descriptor, attempt, error.errno or 0)
 
-    def _receive_failed(self, descriptor: int, attempt: Attempt, error: OSError) -> None:
+    def receive_failed(self, descriptor: int, attempt: Attempt, error: OSError) -> None:
+        """A recv() failed: in vain, or because the connection has."""
         if not isinstance(error, BlockingIOError):
             self._fail(descriptor, attempt, error.errno or 0)
 
-    def _go_on(self, descriptor: int, attempt: Attempt) -> None:
-        """The kernel has news of an attempt that awaits its handshake's or the server's end."""
+    def hello(self, attempt: Attempt) -> bytes:
+        """Begin TLS on a connection that is being made; return the first bytes to send."""
+        client = attempt.lines.tls
+        assert client is not None  # where it is not spoken, nobody asks
+        session = attempt.tls = tls.Session(client)
+        session.began = self._clock()
+        return session.hello
+
+    def go_on(self, descriptor: int, attempt: Attempt) -> None:
+        """The kernel has news of an attempt that awaits a handshake's or the server's end."""
         try:
             if attempt.state is State.CONNECTING:
                 self._connected(descriptor, attempt)
                 return
-            data = attempt.sock.recv(self._receive)
+            data = attempt.sock.recv(self.receive)
         except OSError as error:
-            self._receive_failed(descriptor, attempt, error)
+            self.receive_failed(descriptor, attempt, error)
             return
-        outcome = Outcome.MALFORMED_REPLY if data else ON_END_OF_STREAM[attempt.state]
-        self._end(descriptor, attempt, outcome)
+        if not data:
+            self._at_end_of_stream(descriptor, attempt)
+        elif attempt.state is State.SECURING:
+            self._secure(descriptor, attempt, data)
+        elif plain := self._plain(descriptor, attempt, data):
+            self._said_goodbye(descriptor, attempt, plain)
 
     def _connected(self, descriptor: int, attempt: Attempt) -> None:
         """The socket became writable: send, which also fetches the error of a failed handshake."""
-        sent = attempt.sock.send(attempt.request.data)
-        attempt.state = State.AWAITING_REPLY
+        session = attempt.tls
+        data = attempt.request.data if session is None else session.hello
+        sent = attempt.sock.send(data)
+        attempt.state = State.AWAITING_REPLY if session is None else State.SECURING
+        if session is not None:
+            session.began = self._clock()
         if attempt.counted:
-            self._record("connect", self._clock() - attempt.intended)
-        self._epoll.modify(descriptor, select.EPOLLIN)
-        if sent != len(attempt.request.data):
-            self._send_rest(descriptor, attempt, sent)
+            self._tally.record("connect", self._clock() - attempt.intended)
+        self.epoll.modify(descriptor, select.EPOLLIN)
+        if sent != len(data) or attempt.request.reply is None:
+            self.sent(descriptor, attempt, data, sent)
 
-    def _send_rest(self, descriptor: int, attempt: Attempt, sent: int) -> None:
-        """Finish a request that the socket's buffer did not take whole.
+    def sent(self, descriptor: int, attempt: Attempt, data: bytes, sent: int) -> None:
+        """Finish a request that the socket's buffer did not take whole, or that gets no reply.
 
         A request larger than the send buffer (a `set` of a big value) goes out in a blocking
         manner, bounded by the deadline: rare, and simpler than a second write queue.
         """
-        sock = attempt.sock
-        try:
-            sock.settimeout(max(0.001, attempt.started + self._timeout - self._clock()))
-            sock.sendall(attempt.request.data[sent:])
-            sock.settimeout(0)
-        except TimeoutError:
-            self._end(descriptor, attempt, Outcome.REPLY_TIMEOUT)
-        except OSError as error:
-            self._fail(descriptor, attempt, error.errno or 0)
+        if sent != len(data):
+            sock = attempt.sock
+            try:
+                sock.settimeout(max(0.001, attempt.started + self._timeout - self._clock()))
+                sock.sendall(data[sent:])
+                sock.settimeout(0)
+            except TimeoutError:
+                self._end(descriptor, attempt, Outcome.REPLY_TIMEOUT)
+                return
+            except OSError as error:
+                self._fail(descriptor, attempt, error.errno or 0)
+                return
+        if attempt.state is State.AWAITING_REPLY and attempt.request.reply is None:
+            self._answered(descriptor, attempt, attempt.request.usual)
 
-    def _received(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
-        """Judge what came, with what had come before, and go on with the attempt accordingly."""
-        if not data:
-            self._end(descriptor, attempt, ON_END_OF_STREAM[attempt.state])
-            return
-        first = not attempt.buffer and attempt.requests_left == self._requests_per_connection - 1
-        if first and attempt.counted:
-            self._record("first_byte", self._clock() - attempt.intended)
-        attempt.buffer += data
-        reply = protocol.parse_reply(attempt.request, attempt.buffer)
-        if reply is Reply.INCOMPLETE:
-            return
-        attempt.buffer = b""
-        outcome = ON_REPLY[reply]
-        if outcome is not Outcome.OK:
-            self._end(descriptor, attempt, outcome)
+    def _secure(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
+        """Go on with a TLS handshake; at its end send the first request."""
+        session = attempt.tls
+        assert session is not None  # see State.SECURING
+        try:
+            if not session.handshake(data):
+                self._send_raw(descriptor, attempt, session.outgoing())
+                return
+            raw = session.outgoing() + session.encrypted(attempt.request.data)
+        except tls.TlsFailure as failure:
+            self._broken(descriptor, attempt, failure)
             return
         if attempt.counted:
-            self._replies[reply] += 1
+            self._tally.secured(session, self._clock() - session.began)
+        attempt.state = State.AWAITING_REPLY
+        self._send_raw(descriptor, attempt, raw)
+
+    def _plain(self, descriptor: int, attempt: Attempt, data: bytes) -> bytes:
+        """Return what the server said; nothing, too, where TLS had something to say for itself."""
+        session = attempt.tls
+        if session is None:
+            return data
+        try:
+            said = session.decrypted(data)
+            raw = session.outgoing()
+        except tls.TlsFailure as failure:
+            self._broken(descriptor, attempt, failure)
+            return b""
+        if raw:
+            self._send_raw(descriptor, attempt, raw)
+        return said if descriptor in self.attempts else b""  # unless the sending has ended it
+
+    def _broken(self, descriptor: int, attempt: Attempt, failure: tls.TlsFailure) -> None:
+        """Close an attempt that TLS ended, and tell the server why if it can still be told."""
+        assert attempt.tls is not None  # it raised the failure
+        with suppress(OSError):
+            attempt.sock.send(attempt.tls.outgoing())
+        if attempt.counted:
+            self._tally.error(failure.detail)
+        self._end(descriptor, attempt, failure.outcome)
+
+    def received(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
+        """Judge what came, with what had come before, and go on with the attempt accordingly."""
+        if not data:
+            self._at_end_of_stream(descriptor, attempt)
+            return
+        if attempt.tls is not None and not (data := self._plain(descriptor, attempt, data)):
+            return
+        parser, request = attempt.parser, attempt.request
+        if parser is None:
+            first = attempt.requests_left == self._requests_per_connection - 1
+            if first and attempt.counted:
+                self._tally.record("first_byte", self._clock() - attempt.intended)
+            if data == request.usual_reply:
+                self._answered(descriptor, attempt, request.usual)
+                return
+            assert request.reply is not None  # else the attempt ended when it was sent
+            parser = attempt.parser = Parser(request.reply())
+        reply = parser.feed(data)
+        if reply is not None:
+            attempt.parser = None
+            self._judge(descriptor, attempt, reply, more=bool(parser.rest))
+
+    def _judge(self, descriptor: int, attempt: Attempt, reply: Reply, *, more: bool) -> None:
+        """Go on after a complete reply; `more` came with it, and nobody had asked for that."""
+        if reply.outcome is not Outcome.OK:
+            if reply.detail and attempt.counted:
+                self._tally.error(reply.detail)
+            self._end(descriptor, attempt, reply.outcome)
+        elif more:
+            self._end(descriptor, attempt, Outcome.MALFORMED_REPLY)
+        else:
+            self._answered(descriptor, attempt, reply.name)
+
+    def _answered(self, descriptor: int, attempt: Attempt, name: str) -> None:
+        """Count a good reply; then the next request, the farewell or the end."""
+        if attempt.counted:
+            self._tally.reply(name)
+        lines = attempt.lines
         if attempt.requests_left:
             attempt.requests_left -= 1
-            attempt.request = next(self._requests)
+            attempt.request = next(lines.later if attempt.requests_left else lines.last)
             self._send(descriptor, attempt, attempt.request.data)
         elif self._server_closes:
             attempt.state = State.AWAITING_CLOSE
-            self._send(descriptor, attempt, protocol.QUIT)
+            if lines.farewell is not None:
+                if lines.farewell.reply is not None:
+                    attempt.parser = Parser(lines.farewell.reply())
+                self._send(descriptor, attempt, lines.farewell.data)
         else:
             self._end(descriptor, attempt, Outcome.OK)
 
+    def _said_goodbye(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
+        """The server said something although it was to close; some say one thing before they do."""
+        parser = attempt.parser
+        reply = None if parser is None else parser.feed(data)
+        if parser is None or parser.rest:
+            self._end(descriptor, attempt, Outcome.MALFORMED_REPLY)
+        elif reply is not None and reply.outcome is not Outcome.OK:
+            self._judge(descriptor, attempt, reply, more=False)
+
+    def _at_end_of_stream(self, descriptor: int, attempt: Attempt) -> None:
+        """The server closed: which is the end of some replies, and the untimely end of others."""
+        outcome = ON_END_OF_STREAM[attempt.state]
+        if attempt.parser is not None:
+            reply = attempt.parser.end()
+            if reply is None:
+                outcome = Outcome.TRUNCATED_REPLY
+            elif attempt.state is State.AWAITING_REPLY:
+                attempt.parser = None
+                self._judge_last(descriptor, attempt, reply)
+                return
+        self._end(descriptor, attempt, outcome)
+
+    def _judge_last(self, descriptor: int, attempt: Attempt, reply: Reply) -> None:
+        """Go on after a reply that ended with the stream: there can be no other request."""
+        if reply.outcome is Outcome.OK and attempt.requests_left:
+            self._end(descriptor, attempt, Outcome.TRUNCATED_REPLY)
+            return
+        if reply.outcome is Outcome.OK and attempt.counted:
+            self._tally.reply(reply.name)
+        if reply.detail and attempt.counted:
+            self._tally.error(reply.detail)
+        self._end(descriptor, attempt, reply.outcome)
+
     def _send(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
+        """Send a request, or a farewell."""
+        if attempt.tls is not None:
+            try:
+                data = attempt.tls.encrypted(data)
+            except tls.TlsFailure as failure:
+                self._broken(descriptor, attempt, failure)
+                return
+        self._send_raw(descriptor, attempt, data)
+
+    def _send_raw(self, descriptor: int, attempt: Attempt, data: bytes) -> None:
         try:
             sent = attempt.sock.send(data)
         except OSError as error:
             self._fail(descriptor, attempt, error.errno or 0)
             return
-        if sent != len(data):
-            self._send_rest(descriptor, attempt, sent)
+        if sent != len(data) or attempt.request.reply is None:
+            self.sent(descriptor, attempt, data, sent)
 
     def _end(self, descriptor: int, attempt: Attempt, outcome: Outcome) -> None:
         """Close an attempt and count its outcome."""
         if self._resets and outcome is Outcome.OK:
             attempt.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         attempt.sock.close()
-        del self._attempts[descriptor]
-        attempt.buffer = b""
-        self._spare.append(attempt)
+        del self.attempts[descriptor]
+        attempt.parser = None
+        if attempt.tls is not None:
+            if outcome is Outcome.OK:
+                attempt.tls.keep()
+            if attempt.counted:
+                self._tally.totals.tls_cpu += attempt.tls.cpu
+            attempt.tls = None
+        self.spare.append(attempt)
         if not attempt.counted:
             return
         if outcome is Outcome.OK:
-            self.totals.ok += 1
-            self._record("total", self._clock() - attempt.intended)
+            self._tally.success(attempt.intended)
         else:
-            self._count_failure(outcome)
+            self._tally.failure(outcome)
 
-    def _fail(self, descriptor: int, attempt: Attempt, error_number: int) -> None:
+    def _fail(self, descriptor: int, attempt: Attempt, number: int) -> None:
         """Close an attempt that an errno ended."""
         if attempt.counted:
-            self._count_error(error_number)
-        self._end(descriptor, attempt, classify(PHASE[attempt.state], error_number))
+            self._tally.errno(number)
+        self._end(descriptor, attempt, classify(PHASE[attempt.state], number))
 
-    def _fail_early(self, phase: Phase, error_number: int, *, counted: bool) -> None:
+    def fail_early(self, phase: Phase, number: int, *, counted: bool) -> None:
         """Count an attempt that ended before it had a connection to wait for."""
         if counted:
-            self._count_error(error_number)
-            self._count_failure(classify(phase, error_number))
-
-    def _count_error(self, error_number: int) -> None:
-        name = errno_name(error_number)
-        self.totals.errors[name] = self.totals.errors.get(name, 0) + 1
-
-    def _count_failure(self, outcome: Outcome) -> None:
-        totals = self.totals
-        totals.failed += 1
-        totals.outcomes[outcome] = totals.outcomes.get(outcome, 0) + 1
-        self._note_failure(self._clock())
-
-    def _record(self, tag: str, seconds: float) -> None:
-        microseconds = int(seconds * 1e6)
-        if 0 <= microseconds < _TABLE:
-            self._counts[tag][BUCKET_OF[microseconds]] += 1
-        else:
-            self._counts[tag][slow_bucket(microseconds)] += 1
+            self._tally.errno(number)
+            self._tally.failure(classify(phase, number))
 
     # --- time -------------------------------------------------------------------------------
 
-    def _expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:
         """End the attempts whose deadline has passed."""
         connect_limit = now - self._connect_timeout
         limit = now - self._timeout
-        if not self._attempts:
-            return
         overdue = []
-        for descriptor, attempt in self._attempts.items():
+        for descriptor, attempt in self.attempts.items():
             if attempt.started > connect_limit:
                 break
             if attempt.started <= limit or attempt.state is State.CONNECTING:
@@ -339,10 +405,45 @@ class Connections:
         for descriptor, attempt in overdue:
             self._end(descriptor, attempt, ON_DEADLINE[attempt.state])
 
-    def _abandon(self) -> None:
+    def abandon(self) -> None:
         """Close what is still under way after a stop; it stays in flight in the totals."""
-        for attempt in self._attempts.values():
+        for attempt in self.attempts.values():
             attempt.sock.close()
-        self._attempts.clear()
+        self.attempts.clear()
         with suppress(OSError):
-            self._epoll.close()
+            self.epoll.close()
+
+
+def ways(
+    config: RunConfig, scripts: Sequence[Script]
+) -> Iterator[tuple[str, tuple[str, int], Lines, Iterator[Request]]]:
+    """Return, in turn and for ever, where an attempt comes from, where it goes and what it says.
+
+    That is the source address or nothing, the target's address, its lines and the first of them.
+    """
+    # Targets that share a script share its turns; those with TLS have sessions of their own.
+    shared = {id(script): Lines(script, None) for script in scripts}
+    targets = [
+        (address, shared[id(script)] if client is None else Lines(script, client))
+        for address, script, client in zip(
+            config.addresses, scripts, tls.clients(config), strict=True
+        )
+    ]
+    return cycle(
+        [
+            (source, address, said, said.first)
+            for source, (address, said) in product(config.source_addresses or [""], targets)
+        ]
+    )
+
+
+def _receive_size(scripts: Sequence[Script]) -> int:
+    """Return how many bytes to ask for at a time.
+
+    A little more than the usual reply, so that one byte too many is seen; and no more, since CPython
+    has an allocator of its own for what is smaller than 512 bytes.
+    """
+    requests = [r for script in scripts for r in (*script.first, *script.later, *script.last)]
+    usual = max(len(request.usual_reply or b"") for request in requests)
+    unknown = any(r.reply is not None and r.usual_reply is None for r in requests)
+    return max(_UNKNOWN_REPLY if unknown else 0, min(_MOST_AT_ONCE, _MORE_THAN_USUAL + usual))

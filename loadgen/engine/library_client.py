@@ -28,11 +28,11 @@ from pymemcache.exceptions import (
 )
 
 from loadgen.config import RunConfig
-from loadgen.engine import protocol
-from loadgen.engine.sockets import IP_BIND_ADDRESS_NO_PORT, RESET_ON_CLOSE
-from loadgen.latency import BUCKETS, bucket, sparse
-from loadgen.messages import LATENESS, TAGS, Totals
-from loadgen.outcome import Outcome, Phase, classify, errno_name
+from loadgen.engine.tally import Tally
+from loadgen.messages import LATENESS
+from loadgen.outcome import Outcome, Phase, classify
+from loadgen.protocols import keys
+from loadgen.protocols.sockets import IP_BIND_ADDRESS_NO_PORT, RESET_ON_CLOSE
 
 _MOST_THREADS = 256
 _NAMES = {name: getattr(socket, name) for name in dir(socket) if not name.startswith("_")}
@@ -81,7 +81,18 @@ def _sockets(result: _Result, source: str, *, reset: bool) -> Any:
 
 
 class LibraryEngine:
-    """Runs one worker's arrivals with pymemcache; the same face as `loadgen.engine.loop.Engine`."""
+    """Runs one worker's arrivals with pymemcache. A `Workload`, as `loadgen.engine.loop.Engine` is.
+
+    Args:
+        config: the run's configuration.
+        arrivals: when attempts are due, in seconds from the run's start (warm-up is negative);
+            ignored in the closed loop.
+        max_in_flight: attempts under way at most; threads set a limit too.
+        concurrency: attempts kept under way in the closed loop.
+        on_tick: called every `tick` seconds of the run with the tick's number and time.
+        tick: seconds between ticks.
+        seed: draws the keys.
+    """
 
     def __init__(
         self,
@@ -94,7 +105,7 @@ class LibraryEngine:
         tick: float = 0.1,
         seed: int = 1,
     ) -> None:
-        self.totals = Totals()
+        self.tally = Tally()
         self.interrupted = False
         self._config = config
         self._arrivals = arrivals
@@ -104,40 +115,17 @@ class LibraryEngine:
         self._threads = trio.CapacityLimiter(self._limit)
         self._pairs = cycle(list(product(config.source_addresses or [""], config.addresses)))
         self._draw = random.Random(seed)
-        self._value = protocol.value_of(config.value_size)
-        self._counts = {tag: [0] * BUCKETS for tag in TAGS}
-        self._origin = 0.0
+        self._value = keys.value_of(config.value_size)
         self._under_way = 0
         self._stopping = trio.Event()
-
-    @property
-    def in_flight(self) -> int:
-        """Attempts of the counted run that are under way."""
-        return self.totals.started - self.totals.ok - self.totals.failed
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the counted run's start."""
-        return time.monotonic() - self._origin
-
-    def account(self) -> Totals:
-        """Return the totals as they stand."""
-        self.totals.unfinished = self.in_flight
-        return self.totals
 
     def stop(self) -> None:
         """Start nothing more."""
         self._stopping.set()
 
-    def take_histograms(self) -> dict[str, dict[int, int]]:
-        """Return what was counted since the last call, by tag, and begin anew."""
-        taken = {tag: sparse(counts) for tag, counts in self._counts.items()}
-        self._counts = {tag: [0] * BUCKETS for tag in TAGS}
-        return taken
-
     async def run(self, origin: float) -> None:
         """Make every attempt; return when the last has ended."""
-        self._origin = origin
+        self.tally.origin = origin
         async with trio.open_nursery() as outer:
             outer.start_soon(self._keep_ticking)
             async with trio.open_nursery() as nursery:
@@ -151,21 +139,21 @@ class LibraryEngine:
 
     async def _open_loop(self, nursery: trio.Nursery) -> None:
         for due in self._arrivals:
-            intended = self._origin + due
+            intended = self.tally.origin + due
             await trio.sleep(max(0.0, intended - time.monotonic()))
             if self._stopping.is_set():
                 return
             now = time.monotonic()
             full = self._under_way >= self._limit
             if now - intended > self._config.max_lateness or full:
-                self._drop(intended, now, "in_flight" if full else "overdue")
+                self.tally.drop(intended, now, "in_flight" if full else "overdue")
             else:
                 self._under_way += 1
                 nursery.start_soon(self._attempt, intended)
 
     async def _closed_loop(self) -> None:
-        await trio.sleep(max(0.0, self._origin - self._config.warmup - time.monotonic()))
-        while time.monotonic() < self._origin + self._config.duration:
+        await trio.sleep(max(0.0, self.tally.origin - self._config.warmup - time.monotonic()))
+        while time.monotonic() < self.tally.origin + self._config.duration:
             if self._stopping.is_set():
                 return
             self._under_way += 1
@@ -173,29 +161,19 @@ class LibraryEngine:
 
     async def _keep_ticking(self) -> None:
         while True:
-            number = max(0, int(self.elapsed / self._tick) + 1)
-            await trio.sleep(max(0.0, number * self._tick - self.elapsed))
-            self._on_tick(number, self.elapsed)
-
-    def _drop(self, intended: float, now: float, reason: str) -> None:
-        if intended < self._origin:
-            return
-        totals = self.totals
-        totals.scheduled += 1
-        totals.dropped += 1
-        totals.drops[reason] = totals.drops.get(reason, 0) + 1
-        self._note_failure(now)
+            number = max(0, int(self.tally.elapsed / self._tick) + 1)
+            await trio.sleep(max(0.0, number * self._tick - self.tally.elapsed))
+            self._on_tick(number, self.tally.elapsed)
 
     async def _attempt(self, intended: float) -> None:
-        counted = intended >= self._origin
+        counted = intended >= self.tally.origin
         started = time.monotonic()
         if counted:
-            self.totals.scheduled += 1
-            self.totals.started += 1
-            self._record(LATENESS, started - intended)
+            self.tally.totals.started += 1
+            self.tally.record(LATENESS, started - intended)
         source, address = next(self._pairs)
         operation = "get" if self._draw.random() < self._config.gets else "set"
-        key = protocol.key_of(self._draw.randrange(self._config.key_space)).decode()
+        key = keys.key_of(self._draw.randrange(self._config.key_space)).decode()
         result = _Result()
         try:
             await trio.to_thread.run_sync(
@@ -231,32 +209,18 @@ class LibraryEngine:
             client.close()
 
     def _count(self, result: _Result, intended: float) -> None:
-        totals = self.totals
-        totals.connect_calls += 1
-        totals.connect_call_seconds += result.connect_seconds
-        now = time.monotonic()
+        tally = self.tally
+        tally.totals.connect_calls += 1
+        tally.totals.connect_call_seconds += result.connect_seconds
         if result.connected is not None:
-            self._record("connect", result.connected - intended)
+            tally.record("connect", result.connected - intended)
         if result.outcome is Outcome.OK:
-            totals.ok += 1
-            totals.replies[result.reply] = totals.replies.get(result.reply, 0) + 1
-            self._record("total", now - intended)
+            tally.reply(result.reply)
+            tally.success(intended)
             return
-        totals.failed += 1
-        totals.outcomes[result.outcome] = totals.outcomes.get(result.outcome, 0) + 1
         if result.error:
-            name = errno_name(result.error)
-            totals.errors[name] = totals.errors.get(name, 0) + 1
-        self._note_failure(now)
-
-    def _note_failure(self, now: float) -> None:
-        if self.totals.first_failure_at is None:
-            self.totals.first_failure_at = now - self._origin
-            self.totals.started_before_first_failure = self.totals.started
-
-    def _record(self, tag: str, seconds: float) -> None:
-        index = min(bucket(max(0, int(seconds * 1e6))), BUCKETS - 1)
-        self._counts[tag][index] += 1
+            tally.errno(result.error)
+        tally.failure(result.outcome)
 
 
 def _judge(error: Exception, *, connected: bool) -> tuple[Outcome, int]:

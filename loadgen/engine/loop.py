@@ -32,15 +32,20 @@ from __future__ import annotations
 import errno
 import select
 import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
+from loadgen.config import RunConfig
 from loadgen.engine.attempt import State
-from loadgen.engine.connections import NON_BLOCKING_STREAM, Attempt, Connections
+from loadgen.engine.connections import NON_BLOCKING_STREAM, Attempt, Connections, Make, ways
+from loadgen.engine.tally import Tally
 from loadgen.engine.waiting import Ready, waiting_on
 from loadgen.latency import BUCKET_OF, slow_bucket
-from loadgen.messages import LATENCIES, LATENESS
+from loadgen.messages import LATENESS
 from loadgen.outcome import Phase
+from loadgen.protocols.seam import Script
 
 _BATCH = 16
 """Arrivals started, and then replies served, at a time: no arrival waits for more than 16 replies
@@ -57,52 +62,98 @@ _TABLE = len(BUCKET_OF)
 _NEVER = float("inf")
 
 
-class Engine(Connections):
-    """Runs one worker's arrivals against the targets, and counts.
+class Engine:
+    """Runs one worker's arrivals against the targets, and counts. A `Workload`.
 
     Args:
         config: the run's configuration.
+        scripts: what is said to each target, in the order of the configuration's addresses.
         arrivals: when attempts are due, in seconds from the run's start (warm-up is negative);
             ignored in the closed loop.
         max_in_flight: attempts under way at most, in this worker.
         concurrency: attempts kept under way in the closed loop, in this worker.
         on_tick: called every `tick` seconds of the run with the tick's number and time.
         tick: seconds between ticks.
-        seed: draws the requests.
         clock: CLOCK_MONOTONIC, in seconds.
+        make: the socket's class. SocketType is the C class: the Python class on top of it would only
+            cost time.
     """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        scripts: Sequence[Script],
+        arrivals: Iterator[float],
+        *,
+        max_in_flight: int,
+        concurrency: int,
+        on_tick: Callable[[int, float], None],
+        tick: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+        make: Make = socket.SocketType,
+    ) -> None:
+        self.tally = Tally(clock)
+        self.interrupted = False
+        self._config = config
+        self._arrivals = arrivals
+        self._on_tick = on_tick
+        self._tick = tick
+        self._limit = concurrency if config.closed_loop else max_in_flight
+        self._make = make
+        self._connections = Connections(config, scripts, self.tally, make)
+        self._ways = ways(config, scripts)
+        self._usual = {
+            request.usual: 0
+            for script in scripts
+            for request in (*script.first, *script.later, *script.last)
+        }
+        # Some conversations are over when all is said: with the handshake, if that is nothing.
+        self._mute = any(request.reply is None for s in scripts for request in s.first)
+        self._next_tick = 0.0
+        self._full_at = float("-inf")  # when an arrival last found no room
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Start nothing more; what is under way becomes `unfinished` at the next round."""
+        self._stopping = True
 
     async def run(self, origin: float) -> None:
         """Make every attempt; return when the last has ended.
 
         Args:
-            origin: when the counted run starts, on the engine's clock; the warm-up comes before.
+            origin: when the counted run starts, on the tally's clock; the warm-up comes before.
         """
-        self._origin = self._next_tick = origin
+        self.tally.origin = self._next_tick = origin
         await self._loop()
         self.interrupted = self._stopping
-        self._abandon()
+        self._connections.abandon()
 
     async def _loop(self) -> None:  # noqa: C901, PLR0912, PLR0915 - see the theory of operation
-        clock, arrivals, pairs, requests = self._clock, self._arrivals, self._pairs, self._requests
-        origin, closed_loop, limit = self._origin, self._closed_loop, self._limit
-        begin, end = origin - self._warmup, origin + self._duration
-        lateness = _NEVER if closed_loop else self._max_lateness
-        make, family, kind = socket.SocketType, self._family, NON_BLOCKING_STREAM
-        plain = self._port_range is None and not any(self._sources)
-        simple = self._requests_per_connection == 1 and not (self._server_closes or self._resets)
-        more_requests = self._requests_per_connection - 1
-        wait = waiting_on(self._epoll)
-        poll, register, receive = self._epoll.poll, self._epoll.register, self._receive
-        attempts, spare, totals, replies = self._attempts, self._spare, self.totals, self._replies
+        config, tally, there = self._config, self.tally, self._connections
+        clock, arrivals, the_ways = tally.clock, self._arrivals, self._ways
+        origin, closed_loop, limit = tally.origin, config.closed_loop, self._limit
+        begin, end = origin - config.warmup, origin + config.duration
+        lateness = _NEVER if closed_loop else config.max_lateness
+        make, family, kind = self._make, there.family, NON_BLOCKING_STREAM
+        plain = config.local_port_range is None and not any(config.source_addresses)
+        simple = config.requests_per_connection == 1 and config.close == "client"
+        more_requests = config.requests_per_connection - 1
+        mute = self._mute
+        wait = waiting_on(there.epoll)
+        poll, register, receive = there.epoll.poll, there.epoll.register, there.receive
+        attempts, spare, totals, replies = there.attempts, there.spare, tally.totals, tally.replies
+        replies.update(self._usual)
         connecting, awaiting, readable = State.CONNECTING, State.AWAITING_REPLY, select.EPOLLIN
+        secure = config.tls is not None
+        connected = State.SECURING if secure else awaiting
         least, most = _SWEEP
-        sweep = max(least, min(most, self._tick / 4, self._connect_timeout / 100))
+        shortest = min(config.connect_timeout, config.timeout)
+        sweep = max(least, min(most, self._tick / 4, shortest / 100))
         batch_size = _BATCH_CLOSED if closed_loop else _BATCH
-        under_way, not_counted = errno.EINPROGRESS, self._warmup > 0
+        under_way, not_counted = errno.EINPROGRESS, config.warmup > 0
         table, longest = BUCKET_OF, _TABLE / 1e6
         late_counts, connect_counts, first_counts, total_counts = (
-            self._counts[tag] for tag in (LATENESS, *LATENCIES)
+            tally.counts[tag] for tag in (LATENESS, "connect", "first_byte", "total")
         )
         next_sweep = clock()  # long before the first arrival too: a stop may come while it waits
         due = _NEVER if closed_loop else origin + next(arrivals, _NEVER)
@@ -137,12 +188,12 @@ class Engine(Connections):
                         late_counts[table[int(late * 1e6)]] += 1
                     else:
                         late_counts[slow_bucket(int(late * 1e6))] += 1
-                source, address = next(pairs)
+                source, address, lines, said = next(the_ways)
                 sock = None
                 try:
-                    sock = make(family, kind) if plain else self._open(source)
+                    sock = make(family, kind) if plain else there.open(source)
                 except OSError as error:
-                    self._fail_early(self._phase, error.errno or 0, counted=counted)
+                    there.fail_early(there.phase, error.errno or 0, counted=counted)
                     now = clock()
                 if sock is not None:
                     if not plain:
@@ -159,28 +210,29 @@ class Engine(Connections):
                         attempt.started = before
                         attempt.counted = counted
                         attempt.requests_left = more_requests
-                        attempt.request = request = next(requests)
+                        attempt.lines = lines
+                        attempt.request = request = next(said)
                         descriptor = sock.fileno()
                         attempts[descriptor] = attempt
-                        data = request.data
+                        data = there.hello(attempt) if secure else request.data
                         try:
                             sent = sock.send(data)
                         except OSError as error:
                             attempt.state = connecting
-                            self._send_refused(descriptor, attempt, error)
+                            there.send_refused(descriptor, attempt, error)
                         else:
-                            attempt.state = awaiting
+                            attempt.state = connected
                             register(descriptor, readable)
                             if counted:
                                 if (took := now - due) < longest:
                                     connect_counts[table[int(took * 1e6)]] += 1
                                 else:
                                     connect_counts[slow_bucket(int(took * 1e6))] += 1
-                            if sent != len(data):
-                                self._send_rest(descriptor, attempt, sent)
+                            if sent != len(data) or mute:
+                                there.sent(descriptor, attempt, data, sent)
                     else:
                         sock.close()
-                        self._fail_early(Phase.CONNECT, number, counted=counted)
+                        there.fail_early(Phase.CONNECT, number, counted=counted)
                 if not closed_loop:
                     due = origin + next(arrivals, _NEVER)
                 elif len(attempts) < limit and now < end:
@@ -207,16 +259,16 @@ class Engine(Connections):
             for descriptor, _ in ready:
                 attempt = attempts[descriptor]
                 if attempt.state is not awaiting:
-                    self._go_on(descriptor, attempt)
+                    there.go_on(descriptor, attempt)
                     continue
                 try:
                     data = attempt.sock.recv(receive)
                 except OSError as error:
-                    self._receive_failed(descriptor, attempt, error)
+                    there.receive_failed(descriptor, attempt, error)
                     continue
                 now = clock()
                 request = attempt.request
-                if simple and data == request.usual_reply and not attempt.buffer:
+                if simple and data == request.usual_reply and attempt.parser is None:
                     attempt.sock.close()  # which also takes it off the epoll descriptor
                     del attempts[descriptor]
                     spare.append(attempt)
@@ -233,17 +285,24 @@ class Engine(Connections):
                     else:
                         total_counts[slow_bucket(int(took * 1e6))] += 1
                 else:
-                    self._received(descriptor, attempt, data)
+                    there.received(descriptor, attempt, data)
 
     def _look_after(self, now: float) -> None:
         """Do what is due at every sweep: end overdue attempts, and report at each tick."""
-        self._expire(now)
+        self._connections.expire(now)
         if now >= self._next_tick:
-            number = int((now - self._origin) / self._tick)
-            self._next_tick = self._origin + (number + 1) * self._tick
-            self._on_tick(number, now - self._origin)
+            origin = self.tally.origin
+            number = int((now - origin) / self._tick)
+            self._next_tick = origin + (number + 1) * self._tick
+            self._on_tick(number, now - origin)
+
+    def _drop(self, due: float, now: float) -> None:
+        """Count an arrival that is overdue."""
+        # It may have waited for room until it was overdue, although there is room by now.
+        full = len(self._connections.attempts) >= self._limit or due <= self._full_at
+        self.tally.drop(due, now, "in_flight" if full else "overdue")
 
     async def _sleep(self, seconds: float) -> None:
         """Leave the thread to trio until a connection is ready, or nearly `seconds` have passed."""
         with trio.move_on_after(seconds - 0.001):
-            await trio.lowlevel.wait_readable(self._descriptor)
+            await trio.lowlevel.wait_readable(self._connections.descriptor)

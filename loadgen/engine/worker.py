@@ -11,6 +11,7 @@ import gc
 import os
 import resource
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -20,7 +21,9 @@ from loadgen.config import RunConfig
 from loadgen.engine.library_client import LibraryEngine
 from loadgen.engine.loop import Engine
 from loadgen.engine.waiting import sharpen_timers
+from loadgen.engine.workload import Workload
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick, ToWorker
+from loadgen.protocols import PROTOCOLS
 
 _SECOND = 1.0
 
@@ -62,7 +65,7 @@ class _Reporter:
     """Turns the engine's ticks into messages."""
 
     def __init__(self, config: RunConfig) -> None:
-        self.engine: Engine | LibraryEngine | None = None
+        self.engine: Workload | None = None
         self._ticks_a_second = max(1, round(_SECOND / config.sample_interval))
         self._second = 0
         self._warming_up = config.warmup > 0
@@ -75,7 +78,7 @@ class _Reporter:
     def account(self) -> messages.Totals:
         """Return the engine's totals, with the CPU time used since the run began."""
         assert self.engine is not None
-        totals = self.engine.account()
+        totals = self.engine.tally.account()
         now = resource.getrusage(resource.RUSAGE_SELF)
         totals.cpu_user = now.ru_utime - self._usage.ru_utime
         totals.cpu_system = now.ru_stime - self._usage.ru_stime
@@ -92,15 +95,42 @@ class _Reporter:
         second = number // self._ticks_a_second
         if second > self._second:
             self._second = second
-            _send(Histograms(second, self.engine.take_histograms()))
+            _send(Histograms(second, self.engine.tally.take_histograms()))
 
 
-async def _listen(inbox: _Input, engine: Engine | LibraryEngine) -> None:
+async def _listen(inbox: _Input, engine: Workload) -> None:
     """Stop the engine when the coordinator says so, or is gone."""
     message: ToWorker | None = Go(0.0)
     while message is not None and not isinstance(message, Stop):
         message = await inbox.next()
     engine.stop()
+
+
+def _workload(assignment: Assignment, on_tick: Callable[[int, float], None]) -> Workload:
+    """Return what makes the assignment's connections."""
+    config = assignment.config
+    law = () if config.closed_loop else config.law().arrivals(assignment.shard, assignment.shards)
+    arrivals = (due - config.warmup for due in law)
+    seed = config.seed * 1_000_003 + assignment.shard
+    if config.client == "pymemcache":
+        return LibraryEngine(
+            config,
+            arrivals,
+            max_in_flight=assignment.max_in_flight,
+            concurrency=assignment.concurrency,
+            on_tick=on_tick,
+            tick=config.sample_interval,
+            seed=seed,
+        )
+    return Engine(
+        config,
+        PROTOCOLS[config.protocol].scripts(config, assignment.credentials, seed),
+        arrivals,
+        max_in_flight=assignment.max_in_flight,
+        concurrency=assignment.concurrency,
+        on_tick=on_tick,
+        tick=config.sample_interval,
+    )
 
 
 async def _run() -> None:
@@ -110,24 +140,7 @@ async def _run() -> None:
         return
     config = assignment.config
     reporter = _Reporter(config)
-    arrivals = (
-        iter(())
-        if config.closed_loop
-        else (
-            due - config.warmup
-            for due in config.law().arrivals(assignment.shard, assignment.shards)
-        )
-    )
-    workload = LibraryEngine if config.client == "pymemcache" else Engine
-    engine = reporter.engine = workload(
-        config,
-        arrivals,
-        max_in_flight=assignment.max_in_flight,
-        concurrency=assignment.concurrency,
-        on_tick=reporter.tick,
-        tick=config.sample_interval,
-        seed=config.seed * 1_000_003 + assignment.shard,
-    )
+    engine = reporter.engine = _workload(assignment, reporter.tick)
     _send(Ready())
     go = await inbox.next()
     if not isinstance(go, Go):
@@ -142,9 +155,9 @@ async def _run() -> None:
         nursery.cancel_scope.cancel()
     _send(
         Done(
-            t=engine.elapsed,
+            t=engine.tally.elapsed,
             totals=reporter.account(),
-            histograms=Histograms(-1, engine.take_histograms()),
+            histograms=Histograms(-1, engine.tally.take_histograms()),
             interrupted=engine.interrupted,
         )
     )

@@ -3,7 +3,7 @@
 Names are node_exporter's without its `node_` prefix where node_exporter has the metric, so that a
 reader finds the same name on a production dashboard; the process metrics are those of Prometheus'
 client libraries. What only this tool measures is named in the same manner: `generator_*`,
-`ephemeral_ports_*`, `memcached_*`. Labels there are part of the name here.
+`ephemeral_ports_*`, `memcached_*`, `redis_*`, `nginx_*`. Labels there are part of the name here.
 
 A counter only ever grows while the namespace lives, so its change over an interval is what counts;
 a gauge is what it is at the moment of the sample.
@@ -23,7 +23,15 @@ from loadgen.metrics.kernel import (
     SOCKSTAT,
 )
 from loadgen.metrics.machine import MACHINE, PROCESS
-from loadgen.metrics.programs import GENERATOR, MEMCACHED, SAMPLER
+from loadgen.metrics.programs import (
+    GENERATOR,
+    MEMCACHED,
+    NGINX,
+    REDIS,
+    SAMPLER,
+    SERVER_LIMITS,
+    ServerLimit,
+)
 from loadgen.metrics.record import Kind, Metric, Scope
 
 __all__ = [
@@ -37,15 +45,19 @@ __all__ = [
     "MEMCACHED",
     "NAT",
     "NETSTAT",
+    "NGINX",
     "PORTS",
     "PROCESS",
+    "REDIS",
     "ROUTES",
     "SAMPLER",
+    "SERVER_LIMITS",
     "SNMP",
     "SOCKSTAT",
     "Kind",
     "Metric",
     "Scope",
+    "ServerLimit",
     "find",
 ]
 
@@ -62,6 +74,8 @@ GROUPS: dict[str, tuple[Metric, ...]] = {
     "The machine": MACHINE,
     "Processes": PROCESS,
     "memcached": MEMCACHED,
+    "Redis": REDIS,
+    "nginx": NGINX,
     "The generator": GENERATOR,
     "The sampler": SAMPLER,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from loadgen.config import CLOSE_MODES
+from loadgen.protocols import meaning_of
 from loadgen.report import rows
 from loadgen.report.headline import measured
 from loadgen.report.rows import FAULTS
@@ -51,11 +51,12 @@ def _head(summary: Summary) -> list[str]:
     config = summary.config
     rate = "closed loop" if summary.rate.target is None else f"{summary.rate.target:,.0f}/s"
     targets = ", ".join(config.targets)
+    meaning = meaning_of(config.close, config.protocol, tls=config.tls is not None)
     return [
         f"loadgen {summary.environment.churnlab or ''}: {targets}, {rate}, "
         f"{config.duration:g} s, {config.op}, {summary.generator.workers} workers, "
         f"Linux {summary.environment.kernel or '?'}",
-        f"  close: {config.close} ({CLOSE_MODES[config.close]})",
+        f"  close: {config.close} ({meaning})",
     ]
 
 
@@ -123,4 +124,8 @@ def _validity(summary: Summary) -> str:
         f"(user {format_duration(generator.cpu_user / summary.started)}), "
         f"{format_duration(generator.connect_call_seconds / summary.started)} inside connect()"
     )
+    tls = generator.tls
+    if tls is not None and tls.handshakes:
+        took = format_duration(tls.cpu_seconds / tls.handshakes)
+        cost += f", {took} for its TLS handshake ({tls.resumed:,} of {tls.handshakes:,} resumed)"
     return f"{summary.validity}: {cost}"

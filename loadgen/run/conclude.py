@@ -29,6 +29,7 @@ from loadgen.summary import (
     Rate,
     SnapshotNote,
     Summary,
+    TlsUse,
     Validity,
     Verdict,
     emulated,
@@ -147,6 +148,13 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
             cpu_user=totals.cpu_user,
             cpu_system=totals.cpu_system,
             connect_call_seconds=totals.connect_call_seconds,
+            tls=None
+            if config.tls is None
+            else TlsUse(
+                handshakes=totals.tls_handshakes,
+                resumed=totals.tls_resumed,
+                cpu_seconds=totals.tls_cpu,
+            ),
             saturated=bool(reasons),
             reasons=reasons,
             limit=limit.describe(

@@ -34,6 +34,7 @@ from loadgen.sampling import snapshots
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.readers import Readers
 from loadgen.summary import Summary
+from loadgen.target import Credentials
 
 _LEAD = 0.1
 """Seconds between `Go` and the first arrival: time for every worker to be in its loop."""
@@ -54,13 +55,19 @@ class Coordinator:
         config: the run's effective configuration.
         directory: where its files go.
         on_sample: called for each sample, for whoever shows them.
+        credentials: for the servers; in none of the files.
     """
 
     def __init__(
-        self, config: RunConfig, directory: RunDirectory, on_sample: OnSample | None = None
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        on_sample: OnSample | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.config = config
         self._directory = directory
+        self._credentials = credentials
         self._recorder = Recorder(config, directory, on_sample)
         self._ended = Ended(elapsed=0.0)
         self._workers: list[WorkerProcess] = []
@@ -77,7 +84,7 @@ class Coordinator:
             RunError: when the run cannot begin.
         """
         config = self.config
-        with Readers(config) as readers:
+        with Readers(config, self._credentials) as readers:
             return await self._run(readers, start_at)
 
     async def _run(self, readers: Readers, start_at: float | None) -> Summary:
@@ -90,7 +97,9 @@ class Coordinator:
                 started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 sysctls=readers.sysctls,
                 absent=readers.sampler.absent(),
-                seeded=await trio.to_thread.run_sync(seed, config),
+                seeded=await trio.to_thread.run_sync(
+                    seed, config, self._credentials, abandon_on_cancel=True
+                ),
             )
             self._directory.write_run(msgspec.to_builtins(about))
             try:
@@ -122,6 +131,7 @@ class Coordinator:
                     shards=config.shard[1] * config.workers,
                     max_in_flight=_share(config.max_in_flight, config.workers, number),
                     concurrency=_share(config.concurrency, config.workers, number),
+                    credentials=self._credentials,
                 )
             )
         for worker in self._workers:
@@ -160,7 +170,7 @@ class Coordinator:
             self._recorder.finish(self._ended.elapsed)
             await self._keep_fresh(readers, origin, about)
             totals = add(worker.done.totals for worker in self._workers if worker.done is not None)
-            if spoken.doubtful(totals) and not self._ended.interrupted:
+            if spoken.doubtful(config, totals) and not self._ended.interrupted:
                 about.spoken = await trio.to_thread.run_sync(spoken.ask, config.addresses)
 
     async def _obey_signals(self, scope: trio.CancelScope) -> None:

@@ -2,66 +2,70 @@
 
 from __future__ import annotations
 
-import socket
-from types import SimpleNamespace
-from typing import Any
-
-from pymemcache.client.base import Client
-from pymemcache.exceptions import MemcacheError
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from loadgen.config import RunConfig
-from loadgen.engine import protocol
-from loadgen.engine.sockets import RESET_ON_CLOSE
+from loadgen.outcome import Outcome
+from loadgen.protocols import PROTOCOLS
+from loadgen.protocols.exchange import Exchange, ExchangeError
+from loadgen.protocols.seam import Request
+from loadgen.protocols.tls import Client, clients
 from loadgen.sample import ROLE_SERVER
 from loadgen.sampling.namespace import NamespaceError, open_namespace, run_inside
+from loadgen.target import Credentials
 
-_TIMEOUT = 3.0
+TIMEOUT = 3.0
+"""Seconds for the handshake, and again for each batch to be answered whole."""
+_BATCH = 500
+_BATCH_BYTES = 1_000_000
 
 
-def seed(config: RunConfig) -> bool | None:
+def seed(config: RunConfig, credentials: Credentials | None = None) -> bool | None:
     """Store every key at every target; return whether that worked, None when gets are not asked.
 
     From the server's namespace where it is known, else with a reset at the end: either way no
     port of the client is left in TIME_WAIT toward the target, which would be one fewer to measure.
     """
-    if config.gets == 0:
+    if config.gets == 0 or PROTOCOLS[config.protocol].seed is None:
         return None
     server = config.namespaces.get(ROLE_SERVER)
     try:
         if server is None:
-            return all(_seed_one(address, config) for address in config.addresses)
+            return _seed_all(config, credentials)
         with open_namespace(server) as namespace:
-            return run_inside(
-                namespace, lambda: all(_seed_one(address, config) for address in config.addresses)
-            )
-    except (OSError, MemcacheError, NamespaceError):
+            return run_inside(namespace, lambda: _seed_all(config, credentials))
+    except (ExchangeError, NamespaceError):
         return False
 
 
-def _seed_one(address: tuple[str, int], config: RunConfig) -> bool:
-    client = Client(
-        address,
-        connect_timeout=_TIMEOUT,
-        timeout=_TIMEOUT,
-        socket_module=_resetting_sockets(),
-        default_noreply=False,
-    )
+def _seed_all(config: RunConfig, credentials: Credentials | None) -> bool:
+    places = zip(config.addresses, clients(config), strict=True)
+    return all(_seed_one(address, client, config, credentials) for address, client in places)
+
+
+def _seed_one(
+    address: tuple[str, int],
+    client: Client | None,
+    config: RunConfig,
+    credentials: Credentials | None,
+) -> bool:
+    yields = PROTOCOLS[config.protocol].seed
+    assert yields is not None  # see `seed`
+    exchange = Exchange(address, timeout=TIMEOUT, resets=True, client=client)
     try:
-        return not any(
-            client.set_many(items)
-            for items in protocol.seed_items(config.key_space, config.value_size)
-        )
+        for batch in _batches(yields(config, credentials)):
+            replies = exchange.ask(batch, timeout=TIMEOUT)
+            if any(reply.outcome is not Outcome.OK for reply in replies):
+                return False
     finally:
-        client.close()
+        exchange.close()
+    return True
 
 
-def _resetting_sockets() -> Any:
-    """Return what pymemcache takes for the socket module, with sockets that close with RST."""
-
-    def make(*arguments: Any) -> socket.socket:
-        made = socket.socket(*arguments)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        return made
-
-    names = {name: getattr(socket, name) for name in dir(socket) if not name.startswith("_")}
-    return SimpleNamespace(**{**names, "socket": make})
+def _batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
+    """Yield the requests in batches that a server takes in without having to answer meanwhile."""
+    left = iter(requests)
+    for first in left:
+        size = max(1, min(_BATCH, _BATCH_BYTES // len(first.data)))
+        yield [first, *islice(left, size - 1)]

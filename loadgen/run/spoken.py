@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterable
 from contextlib import suppress
 
+from loadgen.config import RunConfig
 from loadgen.diagnosis.spoken import BINARY, PASSWORD, TLS, UNSUITED
-from loadgen.engine.sockets import RESET_ON_CLOSE
 from loadgen.messages import Totals
 from loadgen.outcome import Outcome
+from loadgen.protocols.sockets import RESET_ON_CLOSE
 
 _PATIENCE = 0.5
 """Seconds for each step."""
@@ -37,10 +38,15 @@ _FIRST_BYTES: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def doubtful(totals: Totals) -> bool:
-    """Return whether a run's outcomes give reason to ask."""
+_TELLING = (Outcome.MALFORMED_REPLY, Outcome.SERVER_ERROR, Outcome.NOT_AUTHENTICATED)
+
+
+def doubtful(config: RunConfig, totals: Totals) -> bool:
+    """Return whether a run's outcomes give reason to ask: of a memcached, which is what is known."""
+    if config.protocol != "memcached" or config.tls is not None:
+        return False
     outcomes = totals.outcomes
-    if outcomes.get(Outcome.MALFORMED_REPLY) or outcomes.get(Outcome.SERVER_ERROR):
+    if any(outcomes.get(outcome) for outcome in _TELLING):
         return True
     return not totals.ok and any(outcomes.get(outcome) for outcome in UNSUITED)
 

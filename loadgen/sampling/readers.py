@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from loadgen.config import RunConfig
+from loadgen.protocols import PROTOCOLS
+from loadgen.protocols.tls import clients
 from loadgen.sample import (
     MIDDLE_ROLES,
     ROLE_CLIENT,
@@ -18,19 +20,20 @@ from loadgen.sample import (
 )
 from loadgen.sampling import (
     MachineReader,
-    MemcachedReader,
     NamespaceReader,
     NatReader,
     ProcessReader,
     Reader,
     RouteReader,
     Sampler,
+    ServerReader,
     sysctls_in_force,
 )
 from loadgen.sampling.machine import processes_of
 from loadgen.sampling.namespace import open_namespace
 from loadgen.sampling.routes import source_toward
 from loadgen.sampling.snapshots import Place, State
+from loadgen.target import Credentials
 
 _HOST_STRIDE = 10
 """The machine's figures are wanted once a second at the default interval, not ten times."""
@@ -53,12 +56,13 @@ class Readers:
 
     Args:
         config: names the other namespaces and the targets. The client's namespace is one's own.
+        credentials: for the servers' statistics.
 
     Raises:
         NamespaceError: when a namespace cannot be opened.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, credentials: Credentials | None = None) -> None:
         self.sysctls: dict[str, dict[str, str]] = {}
         """In force when the run began, by role."""
         with ExitStack() as stack:
@@ -83,10 +87,17 @@ class Readers:
                 if namespace is not None:
                     readers[role] += _special(role, namespace, reader)
                 self.sysctls[role] = sysctls_in_force(namespace)
-            self._memcached = MemcachedReader(
-                config.addresses, namespace=namespaces.get(ROLE_SERVER)
-            )
-            readers.setdefault(ROLE_SERVER, []).append(self._memcached)
+            self._servers: ServerReader | None = None
+            asks = PROTOCOLS[config.protocol].statistics
+            statistics = None if asks is None else asks(config, credentials)
+            if statistics is not None:
+                self._servers = ServerReader(
+                    statistics,
+                    config.addresses,
+                    namespace=namespaces.get(ROLE_SERVER),
+                    clients=clients(config),
+                )
+                readers.setdefault(ROLE_SERVER, []).append(self._servers)
             readers.setdefault(ROLE_HOST, []).append(MachineReader())
             self.sampler = Sampler(
                 readers, interval=config.sample_interval, strides={ROLE_HOST: _HOST_STRIDE}
@@ -115,7 +126,8 @@ class Readers:
             places[role] = Place(
                 whole.values, whole.pools, whole.listeners, whole.counters, whole.sysctls
             )
-        servers = {f"{host}:{port}": told for (host, port), told in self._memcached.last.items()}
+        told = {} if self._servers is None else self._servers.last
+        servers = {f"{host}:{port}": values for (host, port), values in told.items()}
         return State(time.monotonic() - origin, places, servers)
 
     def __enter__(self) -> Self:

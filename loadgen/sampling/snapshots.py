@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from loadgen.accounting import PREFIX
+from loadgen.metrics import SERVER_LIMITS
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_SERVER, Sample
 from loadgen.summary import Evidence, Number, SnapshotNote
@@ -48,7 +49,7 @@ class State(msgspec.Struct, frozen=True):
     places: dict[str, Place]
     """By role."""
     servers: dict[str, dict[str, Number]]
-    """memcached's statistics when they were last read, by `host:port`."""
+    """The servers' own statistics when they were last read, by `host:port`."""
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,7 +131,11 @@ _GAUGES = (
     ("sockstat_TCP_tw", "sockstat_TCP_tw_limit", "sockets in TIME_WAIT"),
     ("nf_conntrack_entries", "nf_conntrack_entries_limit", "conntrack entries"),
     ("listen_queue", "listen_queue_limit", "connections waiting for accept()"),
-    ("memcached_curr_connections", "memcached_max_connections", "connections of memcached"),
+    *(
+        (kept.held, kept.limit, f"connections of {kept.program}")
+        for kept in SERVER_LIMITS
+        if kept.limit
+    ),
 )
 
 

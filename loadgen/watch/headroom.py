@@ -25,7 +25,7 @@ LATEST = 600.0
 POOLS = 8
 """The fullest pools and listeners that are shown; a busy proxy has thousands."""
 
-_APART = {"ephemeral_ports_in_use", "listen_queue", "memcached_up"}
+_APART = {"ephemeral_ports_in_use", "listen_queue", "memcached_up", "redis_up", "nginx_up"}
 """Each pool and each listener has a gauge of its own; a server that is down is no limit."""
 TITLES = {
     "sockstat_TCP_tw": "TIME_WAIT sockets",

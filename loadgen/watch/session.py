@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from loadgen.protocols import memcached
 from loadgen.sampling import (
     MachineReader,
-    MemcachedReader,
     NamespaceReader,
     PortsInUse,
     ProcessReader,
     Reader,
+    ServerReader,
     sysctls_in_force,
 )
 from loadgen.sampling.namespace import NamespaceError
@@ -107,7 +108,7 @@ class Session:
             if pids:
                 self._others.append(ProcessReader(pids))
             if stats:
-                self._others.append(MemcachedReader(targets))
+                self._others.append(ServerReader(memcached.statistics(), targets))
             for reader in self._others:
                 stack.callback(reader.close)
             self._namespace = namespace

@@ -59,6 +59,10 @@ def test_what_ab_and_wrk_and_the_loop_served() -> None:
     assert clients.ab_served(_AB.format(0)) == 40_000
     assert clients.wrk_served(_WRK) == 41_234
     assert clients.loop_served("123 3.001\n") == 123
+    assert (
+        clients.redis_served("\rGET: 15384.62 requests per second, p50=1.2 msec\n", 20_000)
+        == 20_000
+    )
 
 
 @pytest.mark.parametrize("printed", ["", _AB.format(3), "apr_socket_recv: Connection reset\n"])

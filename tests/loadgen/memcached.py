@@ -38,6 +38,7 @@ class Memcached:
     """
 
     def __init__(self, *options: str) -> None:
+        self._secure = "-Z" in options
         self.address = ("127.0.0.1", free_port())
         user = ("-u", _user()) if os.geteuid() == 0 else ()
         self._command = [
@@ -56,7 +57,10 @@ class Memcached:
         give_up = time.monotonic() + 10
         while time.monotonic() < give_up and self._process.poll() is None:
             with suppress(ConnectionRefusedError):
-                self.statistics()  # an answer, so that this connection is not counted later
+                if self._secure:
+                    self._connect().close()
+                else:
+                    self.statistics()  # an answer, so that this connection is not counted later
                 return self
             time.sleep(0.01)  # between two tries to connect; the loop ends on the answer
         self._process.kill()

@@ -60,6 +60,16 @@ _ports = st.tuples(st.integers(1, 65535), st.integers(1, 65535)).map(
         source_addresses=st.lists(st.sampled_from(["198.18.0.1", "::1"])).map(tuple),
         bind_early=st.booleans(),
         local_port_range=st.none() | _ports,
+        send=st.sampled_from(["", r"PING\r\n", "@file", "--x"]),
+        expect=st.sampled_from(["", "+PONG"]),
+        http_host=st.sampled_from(["", "www.example"]),
+        status_path=st.sampled_from(["", "/status"]),
+        tls=st.booleans(),
+        tls_ca=st.sampled_from(["", "ca.pem"]),
+        tls_name=st.sampled_from(["", "cache.example"]),
+        tls_insecure=st.booleans(),
+        tls_resume=st.booleans(),
+        password_file=st.sampled_from([None, "secret"]),
         timeout=_durations,
         connect_timeout=st.none() | _durations,
         max_lateness=_durations,
@@ -93,8 +103,6 @@ def test_an_exact_duration_reads_back_as_itself(value: float) -> None:
     assert parse_duration(f"{exact(value)}s") == value
 
 
-def test_an_operation_that_cannot_be_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="'del' is not an operation"):
-        LoadOptions(op="del")
+def test_only_the_lab_finds_a_rate_by_itself() -> None:
     with pytest.raises(click.BadParameter, match="auto is the lab's"):
         parsed(["--rate", "auto"])

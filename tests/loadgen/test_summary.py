@@ -50,7 +50,7 @@ def test_a_stored_run_is_read_as_it_was_written() -> None:
 
 def test_what_another_version_said_beyond_is_passed_over() -> None:
     written = msgspec.json.decode(encode(empty()))
-    written["config"]["protocol"] = "quic"
+    written["config"]["congestion"] = "bbr"
     written["environment"] = {"kernel": "9.9", "moon": "full"}
     found = decode(msgspec.json.encode(written))
     assert found.config == empty().config

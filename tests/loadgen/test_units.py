@@ -1,4 +1,4 @@
-"""Durations: what people write, and what they get to read."""
+"""Durations and bytes: what people write, and what they get to read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.units import format_duration, parse_duration
+from loadgen.units import format_bytes, format_duration, parse_bytes, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,38 @@ def test_a_duration_beyond_any_clock_is_refused_in_one_short_line(text: str) -> 
     with pytest.raises(ValueError, match=r"is too long: at most|is not a duration") as caught:
         parse_duration(text)
     assert len(str(caught.value)) < 160
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("", b""),
+        (r"PING\r\n", b"PING\r\n"),
+        (r"\t\0\x00\xfF\\n", b"\t\0\0\xff\\n"),
+        ("ä", "ä".encode()),
+        ("\udcff", b"\xff"),  # as an argument that is not UTF-8 reaches a program
+    ],
+)
+def test_bytes_are_read(text: str, data: bytes) -> None:
+    assert parse_bytes(text) == data
+
+
+@pytest.mark.parametrize("text", ["\\", r"\q", r"\x", r"\x1", r"\xgg", r"a\ä"])
+def test_a_backslash_before_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="after a backslash comes"):
+        parse_bytes(text)
+
+
+@given(st.binary(max_size=60))
+def test_written_bytes_are_printable_and_read_back(data: bytes) -> None:
+    assert format_bytes(data).isascii()
+    assert format_bytes(data).isprintable()
+    assert parse_bytes(format_bytes(data)) == data
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_bytes_or_a_value_error(text: str) -> None:
+    try:
+        parse_bytes(text)
+    except ValueError:
+        pass

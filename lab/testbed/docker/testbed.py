@@ -218,6 +218,8 @@ def check_plan(plan: SitePlan) -> None:
             f"servers: {plan.servers} containers are too many for one network",
             f"at most {MAX_SERVERS}, or use --testbed netns",
         )
+    if plan.server != "memcached":
+        raise TestbedError("server: containers run memcached only; use --testbed netns")
     if plan.rtt > 0:
         raise TestbedError("rtt: containers have no emulated round trip", "use --testbed netns")
 

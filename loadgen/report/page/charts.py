@@ -299,6 +299,7 @@ def _conntrack(courses: Sequence[Course], x: list[float]) -> Figure:
 
 _TAGS: Final = (
     ("connect", "Connect", "Handshake finished."),
+    ("tls", "TLS handshake", "Its own duration, from the connection on."),
     ("first_byte", "First byte", "First byte of the reply read."),
     ("total", "Whole request", "Reply read and connection closed."),
 )

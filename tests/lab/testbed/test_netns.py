@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from lab.testbed import netns
+from lab.testbed import netns, servers
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsSite, NetnsTestbed
 from lab.testbed.processes import enter, spawn, tool
@@ -185,7 +185,7 @@ async def test_a_memcached_that_never_answers_is_an_error(
     testbed: NetnsTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It listens on another port, so it lives and nobody answers where it should."""
-    monkeypatch.setattr(netns, "READY_WITHIN", 0.2)
+    monkeypatch.setattr(servers, "READY_WITHIN", 0.2)
     with pytest.raises(TestbedError, match=r"did not answer within 0\.2 s"):
         async with testbed.site(SitePlan(memcached_options=("-p", "11212"))):
             pytest.fail("the site must not be handed out")

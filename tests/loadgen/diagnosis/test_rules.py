@@ -248,11 +248,47 @@ def test_the_generator_s_own_bound_is_not_the_server_s_fault() -> None:
         ("denied", ("denied_on_client", "client_host")),
         ("no_memory", ("client_out_of_memory", "client_host")),
         ("bad_source", ("source_address_missing", "client_host")),
+        ("tls_certificate_expired", ("tls_certificate_expired", "server")),
+        ("tls_wrong_name", ("tls_wrong_name", "server")),
+        ("tls_unknown_ca", ("tls_unknown_ca", "client_host")),
+        ("tls_refused", ("tls_refused", "server")),
+        ("tls_failed", ("tls_failed", "server")),
+        ("tls_timeout", ("tls_timeout", "server")),
+        ("not_tls", ("not_tls", "server")),
+        ("request_refused", ("request_refused", "server")),
+        ("not_authenticated", ("not_authenticated", "server")),
+        ("server_loading", ("server_loading", "server")),
         ("other_error", ("unexplained", "network")),
     ],
 )
 def test_outcomes_that_need_no_counter(outcome: str, expected: tuple[str, str]) -> None:
     assert named(observe({outcome: 7}, {"client": {}, "server": {}})) == [(*expected, 7)]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "held", "said"),
+    [
+        (
+            {"memcached_rejected_connections": 9},
+            {"memcached_curr_connections": 99, "memcached_max_connections": 100},
+            "memcached held up to 99 connections, limit 100 (-c)",
+        ),
+        (
+            {"redis_rejected_connections": 9},
+            {"redis_connected_clients": 40, "redis_maxclients": 40},
+            "Redis held up to 40 connections, limit 40 (maxclients)",
+        ),
+        ({"nginx_dropped": 9}, {"nginx_active": 4}, "nginx rejected 9 connections"),
+    ],
+)
+def test_a_server_at_its_limit_may_cut_off_before_its_word_is_heard(
+    rejected: Moved, held: Moved, said: str
+) -> None:
+    """Of 12 failed attempts it turned 9 away, and told 4 of them."""
+    outcomes = {"too_many_connections": 4, "reset": 5, "truncated_reply": 3}
+    summary = observe(outcomes, {"client": {}, "server": rejected}, held={"server": held})
+    assert named(summary)[0] == ("server_connection_limit", "server", 9)
+    assert any(said in item.text for item in summary.causes[0].evidence)
 
 
 def test_a_server_that_nobody_watched_is_not_guessed_at() -> None:

@@ -14,8 +14,6 @@ import pytest
 import trio
 
 from loadgen.config import RunConfig
-from loadgen.engine.connections import NON_BLOCKING_STREAM
-from loadgen.engine.loop import Engine
 from loadgen.latency import highest
 from tests.loadgen.builders import run_config
 from tests.loadgen.engine.driving import Driven, drive
@@ -44,34 +42,20 @@ class _SlowSocket(socket.socket):
         return super().connect_ex(address)
 
 
-class _SlowEngine(Engine):
-    """An engine on a host whose kernel takes long to find a port."""
-
-    clock: Clock
-    seconds: float
-
-    def _open(self, source: str) -> socket.SocketType:
-        sock = _SlowSocket(self._family, NON_BLOCKING_STREAM)
-        sock.clock, sock.seconds = self.clock, self.seconds
-        return sock
-
-
 async def _drive(config: RunConfig, seconds: float) -> Driven:
     clock = Clock()
 
-    def make(*arguments: Any, **options: Any) -> Engine:
-        engine = _SlowEngine(*arguments, **options)
-        engine.clock, engine.seconds = clock, seconds
-        return engine
+    def make(family: int, kind: int) -> socket.SocketType:
+        sock = _SlowSocket(family, kind)
+        sock.clock, sock.seconds = clock, seconds
+        return sock
 
     return await drive(config, make=make, clock=clock)
 
 
 def _config(server: Hostile, **changes: object) -> RunConfig:
-    # A source address makes the engine open its sockets with `_open`.
     options = {
         "addresses": [server.address],
-        "source_addresses": ["127.0.0.1"],
         "rate": 1000.0,
         "duration": 10.0,
         "max_lateness": 0.1,
@@ -139,15 +123,18 @@ async def test_what_waited_for_room_until_it_was_overdue_is_not_the_generator_s_
 
 
 async def test_what_came_when_there_was_room_is_the_generator_s_doing() -> None:
-    """The loop stands still for a second, with nothing else in its way."""
+    """The loop stands still for six seconds, with nothing else in its way."""
     clock = Clock()
 
-    async def jump() -> None:
-        await trio.sleep(0.1)
-        clock.ahead += 1.0
-
     with Hostile(answering(b"END\r\n")) as server:
-        arrivals = [0.0] * 2 + [0.5] * 100
-        driven = await drive(_config(server), arrivals=arrivals, clock=clock, beside=jump)
+
+        async def jump() -> None:
+            while len(server.peers) < 2:
+                await trio.sleep(0.01)
+            clock.ahead += 6.0
+
+        arrivals = [0.0] * 2 + [5.0] * 100
+        config = _config(server, max_lateness=0.9)
+        driven = await drive(config, arrivals=arrivals, clock=clock, beside=jump)
     assert driven.totals.ok == 2
     assert driven.totals.drops == {"overdue": 100}

@@ -41,7 +41,7 @@ def _config(address: tuple[str, int], **changes: object) -> RunConfig:
 
 
 def _all(driven: Driven, outcome: Outcome, *errors: str) -> None:
-    """Check that all 20 attempts ended alike, with one of these errnos each, and in time."""
+    """Check that all 20 attempts ended alike, with one of these errors each, and in time."""
     totals = driven.totals
     assert (totals.started, totals.dropped) == (20, 0)
     if outcome is Outcome.OK:
@@ -87,7 +87,10 @@ def _all(driven: Driven, outcome: Outcome, *errors: str) -> None:
         pytest.param(answering(REPLY + b"x"), Outcome.MALFORMED_REPLY, (), id="one-byte-too-many"),
         pytest.param(answering(REPLY * 2), Outcome.MALFORMED_REPLY, (), id="two-replies"),
         pytest.param(
-            answering(b"SERVER_ERROR out of memory\r\n"), Outcome.SERVER_ERROR, (), id="error"
+            answering(b"SERVER_ERROR out of memory\r\n"),
+            Outcome.SERVER_ERROR,
+            ("SERVER_ERROR",),
+            id="error",
         ),
         pytest.param(
             answering(b"ERROR Too many open connections\r\n", closes=True),

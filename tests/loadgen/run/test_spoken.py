@@ -7,6 +7,7 @@ import pytest
 from loadgen.diagnosis.spoken import BINARY, PASSWORD, TLS
 from loadgen.messages import Totals
 from loadgen.run.spoken import doubtful, recognised
+from tests.loadgen.builders import run_config
 
 
 @pytest.mark.parametrize(
@@ -38,4 +39,4 @@ def test_first_bytes_are_recognised(data: bytes, name: str) -> None:
     ],
 )
 def test_only_doubtful_outcomes_make_one_ask(totals: Totals, asked: bool) -> None:
-    assert doubtful(totals) is asked
+    assert doubtful(run_config(), totals) is asked

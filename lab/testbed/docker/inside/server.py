@@ -23,7 +23,7 @@ PORT: Final = 11211
 PORTS: Final = (11211, 11212, 11213)
 """One for each try of a trial: a try on another port meets none of the last one's TIME_WAIT."""
 BACKLOG: Final = 4096
-"""memcached's `-b`, see `lab.testbed.netns.BACKLOG`."""
+"""memcached's `-b`, see `lab.testbed.servers.BACKLOG`."""
 
 
 def command(*, threads: int, connections: int, memory: int, options: Sequence[str]) -> list[str]:

@@ -1,28 +1,28 @@
-"""memcached's own statistics, over one connection for the whole run.
+"""A server's own statistics, over one connection to each target for the whole run.
 
 A connection is made once and kept: a sampler that connected anew each time would itself be churn.
 It is opened inside the server's namespace where that is known, and then takes no ephemeral port of
-the client under test.
+the client under test; and it ends with a RST, which leaves none in TIME_WAIT.
 
 A server that is stopped, wedged or gone must not hold up the samples of everything else. So a try
-ends at a short timeout, and after a failure the next try waits: 0.5 s, then 1, 2, 4 and 8 s.
+ends at a short timeout, and after a failure the next try waits: 0.5 s, then 1, 2, 4 and 8 s. Nor may
+one that answers without end: what is kept of an answer is bounded by its protocol.
 
-pymemcache's `stats` costs 0.2 to 0.4 ms of CPU, and the server some more; `Pace` keeps that below
-`DEFAULT_SHARE` of one core, however many targets there are. (Its `raw_command` would spare the
-parsing, but loses what it has read when a reply comes in two pieces, as of version 4.0.)
+An answer costs 0.1 to 0.4 ms of CPU, and the server some more; `Pace` keeps that below
+`DEFAULT_SHARE` of one core, however many targets there are.
 """
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from contextlib import suppress
 
-from pymemcache.client.base import Client
-from pymemcache.exceptions import MemcacheError
-
-from loadgen.metrics import MEMCACHED
+from loadgen.outcome import Outcome
+from loadgen.protocols.exchange import Exchange, ExchangeError
+from loadgen.protocols.parsing import Reply
+from loadgen.protocols.seam import Request, Statistics
+from loadgen.protocols.tls import Client
 from loadgen.sampling.files import within
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.pace import Backoff, Pace
@@ -34,24 +34,6 @@ DEFAULT_TIMEOUT = 0.1
 DEFAULT_SHARE = 0.0005
 """Of one core, for asking all targets."""
 
-_PREFIX = "memcached_"
-_OWN = {"memcached_up", "memcached_targets"}
-_FIELDS = {
-    metric.name.removeprefix(_PREFIX).encode("ascii"): metric.name
-    for metric in MEMCACHED
-    if metric.name not in _OWN
-}
-
-
-def select(stats: Mapping[bytes, object]) -> dict[str, Number]:
-    """Return the catalogue's metrics from what `stats` answered; others are passed over."""
-    values: dict[str, Number] = {}
-    for field, name in _FIELDS.items():
-        value = stats.get(field)
-        if isinstance(value, int | float):
-            values[name] = value
-    return values
-
 
 def total(several: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     """Return the sums over several servers of the metrics that every one of them has."""
@@ -61,101 +43,110 @@ def total(several: Sequence[Mapping[str, Number]]) -> dict[str, Number]:
     return {name: sum(values[name] for values in several) for name in several[0] if name in common}
 
 
-class _PatientSocket(socket.socket):
-    """A socket whose reads all together end at one deadline, not each at a timeout of its own.
-
-    A server that sends a byte now and then, or never stops sending, would otherwise hold its
-    reader for ever.
-    """
-
-    deadline = float("inf")
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Return what is there, or raise TimeoutError once the deadline has passed."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("too slow an answer")
-        self.settimeout(left)
-        return super().recv(size, flags)
-
-
 class _Server:
     """One target and the connection to it."""
 
-    def __init__(self, target: Endpoint, namespace: int | None, timeout: float) -> None:
+    def __init__(
+        self,
+        target: Endpoint,
+        statistics: Statistics,
+        client: Client | None,
+        namespace: int | None,
+        timeout: float,
+    ) -> None:
+        self._client = client
         self.target = target
         self.reason: str | None = "not asked yet"
         self.backoff = Backoff()
+        self._statistics = statistics
         self._namespace = namespace
         self._timeout = timeout
-        self._deadline = float("inf")
-        self._client = Client(
-            target,
-            connect_timeout=timeout,
-            timeout=timeout,
-            no_delay=True,
-            # pymemcache takes any module that looks like `socket`.
-            socket_module=SimpleNamespace(**{**vars(socket), "socket": self._socket}),
-        )
-
-    def _socket(self, *kind: int) -> _PatientSocket:
-        made = _PatientSocket(*kind)
-        made.deadline = self._deadline
-        return made
+        self._exchange: Exchange | None = None
 
     def ask(self, now: float) -> dict[str, Number] | None:
         """Return the server's metrics, or None when it did not answer; see `reason`."""
         if not self.backoff.due(now):
             return None
-        self._deadline = time.monotonic() + self._timeout
         try:
-            if self._client.sock is None:
-                # The one call that opens the socket; it stays in the namespace it was opened in.
-                answer = within(self._namespace, self._client.stats)
-            else:
-                self._client.sock.deadline = self._deadline
-                answer = self._client.stats()
-        except (OSError, MemcacheError, NamespaceError, ValueError, IndexError) as error:
-            # ValueError and IndexError: what pymemcache makes of an answer that is no memcached's.
+            reply = self._answer()
+        except (ExchangeError, NamespaceError) as error:
             self.close()
             self.backoff.failed(now)
-            said = str(error) or type(error).__name__
-            self.reason = f"{self.target[0]}:{self.target[1]} did not answer stats: {said}"
+            host, port = self.target
+            self.reason = f"{host}:{port} did not answer {self._statistics.command}: {error}"
             return None
         self.backoff.succeeded()
         self.reason = None
-        return select(answer)
+        return self._statistics.select(reply.text)
+
+    def _answer(self) -> Reply:
+        if self._exchange is not None:
+            with suppress(ExchangeError):
+                return self._good(self._exchange, [self._statistics.request])
+            # A server may end an idle connection, or one that has asked a thousand times.
+            self.close()
+        exchange = within(
+            self._namespace,
+            lambda: Exchange(self.target, timeout=self._timeout, resets=True, client=self._client),
+        )
+        self._exchange = exchange
+        opening = self._statistics.opening
+        requests = [self._statistics.request]
+        return self._good(exchange, requests if opening is None else [opening, *requests])
+
+    def _good(self, exchange: Exchange, requests: Sequence[Request]) -> Reply:
+        replies = exchange.ask(requests, timeout=self._timeout)
+        for reply in replies:
+            if reply.outcome is not Outcome.OK:
+                raise ExchangeError(f"it said {reply.detail or reply.name}")
+        return replies[-1]
 
     def close(self) -> None:
-        self._client.close()
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
 
 
-class MemcachedReader:
+class ServerReader:
     """Sums the statistics of all targets; absent unless every one answers."""
 
     def __init__(
         self,
+        statistics: Statistics,
         targets: Sequence[Endpoint],
         *,
         namespace: int | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         share: float = DEFAULT_SHARE,
+        clients: Sequence[Client | None] | None = None,
     ) -> None:
         """Prepare the connections; they are made at the first reading.
 
         Args:
-            targets: addresses and ports of the servers.
+            statistics: how the servers are asked.
+            targets: their addresses and ports.
             namespace: a descriptor of the server's; None for one's own. Must stay open as long as
                 the reader, which connects anew after a failure.
             timeout: seconds that a server may take to connect, and again to answer; a reading
                 takes at most four times as long, however many targets are silent.
             share: of one core, that asking the targets may use at most, on average.
+            clients: for TLS, one a target; None where it is not spoken.
         """
         self.absent: dict[str, str] = {}
         """Metrics that cannot be read at the moment, each with the reason."""
         self.last: dict[Endpoint, dict[str, Number]] = {}
         """What each target answered last, for a snapshot."""
-        self._servers = [_Server(target, namespace, timeout) for target in targets]
+        self._servers = [
+            _Server(target, statistics, client, namespace, timeout)
+            for target, client in zip(targets, clients or [None] * len(targets), strict=True)
+        ]
+        self._up, self._targets = f"{statistics.program}_up", f"{statistics.program}_targets"
+        self._names = [
+            metric.name
+            for metric in statistics.metrics
+            if metric.name not in {self._up, self._targets}
+        ]
+        self._command = statistics.command
         self._timeout = timeout
         self._pace = Pace(share)
 
@@ -175,23 +166,20 @@ class MemcachedReader:
         for server in self._servers:
             if time.monotonic() > give_up:
                 # Those that were slow pause now, so the rest has its turn at the next reading.
-                late = "other targets took too long to answer stats"
-                self.absent = dict.fromkeys((*_FIELDS.values(), "memcached_up"), late)
+                late = f"other targets took too long to answer {self._command}"
+                self.absent = dict.fromkeys((*self._names, self._up), late)
                 return {}
             answer = server.ask(moment)
             if answer is not None:
                 answers.append(answer)
                 self.last[server.target] = answer
         self._pace.paid(moment, time.thread_time() - before)
-        values: dict[str, Number] = {
-            "memcached_targets": len(self._servers),
-            "memcached_up": len(answers),
-        }
+        values: dict[str, Number] = {self._targets: len(self._servers), self._up: len(answers)}
         reason = next((server.reason for server in self._servers if server.reason), None)
         if reason is None:
             values.update(total(answers))
             reason = "this server has no such statistic"
-        self.absent = {name: reason for name in _FIELDS.values() if name not in values}
+        self.absent = {name: reason for name in self._names if name not in values}
         return values
 
     def close(self) -> None:
