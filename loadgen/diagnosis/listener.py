@@ -93,18 +93,21 @@ def kind_of_limit(observation: Observation) -> tuple[CauseKind, list[Evidence]]:
     """
     used = observation.most("process_open_fds", ROLE_SERVER)
     allowed = observation.metric("process_max_fds", ROLE_SERVER)
+    held = observation.most("memcached_curr_connections", ROLE_SERVER)
+    limit = observation.metric("memcached_max_connections", ROLE_SERVER)
+    near = True
+    if held is not None and limit is not None:
+        assert isinstance(held.value, int | float)
+        near = limit.last - held.value <= _OWN_DESCRIPTORS or held.value >= _NEAR * limit.last
+        if near:
+            # memcached sets its own limit of open files to what -c needs: both are reached there.
+            return SERVER_CONNECTION_LIMIT, []
     if used is not None and allowed is not None:
         assert isinstance(used.value, int | float)
         if used.value >= allowed.last - 1:
             text = f"the server had {used.value:,} of {allowed.last:,} files open that it may have"
             return SERVER_DESCRIPTORS, [replace_evidence(used, allowed.last, text)]
         return SERVER_CONNECTION_LIMIT, []
-    held = observation.most("memcached_curr_connections", ROLE_SERVER)
-    limit = observation.metric("memcached_max_connections", ROLE_SERVER)
-    if held is None or limit is None:
-        return SERVER_CONNECTION_LIMIT, []
-    assert isinstance(held.value, int | float)
-    near = limit.last - held.value <= _OWN_DESCRIPTORS or held.value >= _NEAR * limit.last
     return (SERVER_CONNECTION_LIMIT if near else SERVER_DESCRIPTORS), []
 
 
