@@ -137,3 +137,77 @@ def resume(directory: Path, json_file: str | None, junit: Path | None, *, quiet:
 
     code = go_on(directory, Results(json_file=json_file, junit=junit, quiet=quiet))
     sys.exit(int(code))
+
+
+@command.command()
+@click.option(
+    "--kubernetes",
+    is_flag=True,
+    required=True,
+    help="An Indexed Job and its Secret, as JSON for kubectl apply -f -.",
+)
+@click.option("--shards", type=click.IntRange(1, 10_000), required=True, help="Pods.")
+@click.option(
+    "--collector",
+    type=types.COLLECTOR,
+    required=True,
+    metavar="HOST:PORT",
+    help="Where pods reach the control machine.",
+)
+@click.option(
+    "--fleet-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="FILE",
+    help="The run's key, for loadgen run --fleet wait too; made when it is not there.",
+)
+@click.option(
+    "--image", default="churnlab", show_default=True, help="An image that the nodes can pull."
+)
+@click.option("--name", default="churnlab-fleet", show_default=True, help="Of Job and Secret.")
+@click.option("--namespace", default="default", show_default=True, help="Where they go.")
+@click.option(
+    "--sysctl",
+    "sysctls",
+    type=types.SYSCTL,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of each pod, which then has a network of its own instead of the node's.",
+)
+def manifest(
+    *,
+    kubernetes: bool,  # noqa: ARG001 - names the only kind there is, so that another can be added
+    shards: int,
+    collector: tuple[str, int],
+    fleet_key: Path,
+    image: str,
+    name: str,
+    namespace: str,
+    sysctls: tuple[tuple[str, str], ...],
+) -> None:
+    """Write a manifest of shards for another scheduler, with the same way home."""
+    import msgspec
+
+    from loadgen.fleet import conduct
+    from loadgen.fleet.manifest import kubernetes as resources
+    from loadgen.fleet.shard import read_key
+
+    if not collector[0]:
+        fail("--collector: pods need the control machine's address as well: HOST:PORT")
+    try:
+        if not fleet_key.exists():
+            conduct.write_key(conduct.new_key(), fleet_key)
+        found = resources(
+            name=name,
+            namespace=namespace,
+            image=image,
+            shards=shards,
+            collector=collector,
+            key=read_key(fleet_key),
+            sysctls=dict(sysctls),
+        )
+    except ValueError as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"cannot write {fleet_key}: {error.strerror}")
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")

@@ -136,6 +136,13 @@ def _collector(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+def _sysctl(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not (equals and key.strip() and value.strip()):
+        raise ValueError(f"{text!r} is not a setting: write KEY=VALUE")
+    return key.strip(), value.strip()
+
+
 DURATION = Parsed("duration", _positive(parse_duration, "a duration"))
 DURATION_OR_ZERO = Parsed("duration", parse_duration)
 RATE = Parsed("rate", _rate)
@@ -145,5 +152,6 @@ SHARD = Parsed("i/n", _shard)
 NETWORK = Parsed("cidr", _network)
 WORKERS = Parsed("auto|n", _workers)
 COLLECTOR = Parsed("host:port", _collector)
+SYSCTL = Parsed("key=value", _sysctl)
 LISTEN = Parsed("host:port", _listen)
 SIZE = Parsed("size", _size)

@@ -68,6 +68,7 @@ class Place:
         self._root = folder
         self.link: Link | None = None
         self.ready = False
+        self.preparing = 0.0
         self.refused = ""
         self.done: Done | None = None
         self.before: Answer | None = None
@@ -251,8 +252,8 @@ class Collector:
         """Take in everything that one shard sends."""
         while (body := await link.receive()) is not None:
             match wire.from_shard(body):
-                case Ready():
-                    place.ready = True
+                case Ready(preparing):
+                    place.ready, place.preparing = True, preparing
                 case Refused(said):
                     place.refused = said or "it gave no reason"
                 case Pong(asked, monotonic, wall):

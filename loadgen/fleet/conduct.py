@@ -26,8 +26,10 @@ from loadgen.fleet.record import FILE, Fleet
 from loadgen.fleet.shard import HOME, JOIN
 
 KEY_FILE: Final = ".fleet.key"
-LEAD: Final = 3.0
-"""Seconds from the agreement on a start to the start: for starting Python on a busy node."""
+LEAD: Final = 3.0, 30.0
+"""Least and most seconds from the agreement on a start to the start: loadgen must be up by then."""
+_SLOWER: Final = 3.0
+"""How many times as long as its shard process a loadgen may take to come up."""
 _LOOK: Final = 0.05
 _ASK_ENGINE: Final = 0.5
 _MARGIN: Final = 5.0
@@ -157,9 +159,12 @@ class Conductor:
         await trio.to_thread.run_sync(partial(self._launcher.launch, self.fleet, self._key))
         await self._gather()
         places = self._collector.places
-        self._say(_agreement(places))
-        at = time.monotonic() + LEAD
-        self.fleet.start = time.time() + LEAD
+        least, most = LEAD
+        slowest = max(place.preparing for place in places)
+        lead = min(most, max(least, 1.0 + _SLOWER * slowest))
+        self._say(_agreement(places, lead))
+        at = time.monotonic() + lead
+        self.fleet.start = time.time() + lead
         self._collector.note_clocks()
         self._save()
         await self._collector.go(at)
@@ -272,7 +277,7 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _agreement(places: list[Place]) -> str:
+def _agreement(places: list[Place], lead: float) -> str:
     """Return the line that says how well the clocks agree."""
     known = [
         (place.seat.label, clocks.clock(place.before, None)) for place in places if place.before
@@ -282,7 +287,7 @@ def _agreement(places: list[Place]) -> str:
     return (
         f"{len(places)} shards; clocks known to within {worst.uncertainty * 1e3:.2f} ms ({label}); "
         f"furthest from control's by {offset.offset * 1e3:+.2f} ms ({ahead}), corrected; "
-        f"start in {LEAD:g} s"
+        f"start in {lead:.1f} s"
     )
 
 

@@ -29,6 +29,7 @@ from loadgen import __version__, accounting, sample
 from loadgen.errors import Exit
 from loadgen.fleet import store, wire
 from loadgen.fleet.link import Link, greet_control
+from loadgen.fleet.owner import start_of
 from loadgen.fleet.wire import (
     Append,
     Done,
@@ -106,11 +107,13 @@ class Shard:
         self._sent: dict[str, int] = {}
         self._sent_whole: dict[str, tuple[int, int]] = {}
         self._last_heard = 0.0
+        self._preparing = 0.0
         self._ever = False
 
     async def run(self) -> int:
         """Return the exit code: that of the run, if control has it."""
         self._last_heard = trio.current_time()
+        self._preparing = age()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals)
             nursery.start_soon(self._generate)
@@ -182,7 +185,7 @@ class Shard:
                         self._code = int(Exit.USAGE)
                         return True
                     self._link = link
-                    await link.send(Ready())
+                    await link.send(Ready(self._preparing))
                 case Ping(asked):
                     await link.send(Pong(asked, time.monotonic(), time.time()))
                 case Go(at):
@@ -201,10 +204,12 @@ class Shard:
 
     async def _unfit(self, orders: Welcome) -> str:
         """Return why the orders cannot be carried out here; nothing when they can."""
+        begun = trio.current_time()
         try:
             await trio.to_thread.run_sync(self._check, orders.arguments)
         except ValueError as error:
             return str(error)[:_SAID]
+        self._preparing += trio.current_time() - begun
         return ""
 
     # --- the run ----------------------------------------------------------------------------
@@ -346,6 +351,12 @@ def latest(data: bytes) -> Progress | None:
     for found in sample.decode_lines([data[start:end]]):
         return Progress(found.t, accounting.totals_of(found.values))
     return None
+
+
+def age() -> float:
+    """Return how many seconds ago this process was started."""
+    started = start_of(os.getpid()) or 0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def read_key(path: Path) -> bytes:

@@ -223,7 +223,7 @@ class Swarm:
 
     def _why(self, status: Mapping[str, Any], state: str) -> str:
         reason = " ".join(str(status.get("Err") or status.get("Message") or state).split())[:300]
-        if "No such image" in reason or "not found" in reason:
+        if "No such image" in reason:
             name = self._image_name or "the image"
             return (
                 f"its node does not have the image {name}; load it there (docker save {name} | "

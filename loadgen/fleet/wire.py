@@ -64,6 +64,9 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The shard has checked its options and waits for `Go`."""
 
+    preparing: float
+    """Seconds that it took to get as far, waiting for control apart; loadgen will take as long."""
+
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
     """The shard cannot run with these options."""
