@@ -12,7 +12,7 @@ import math
 import msgspec
 
 from loadgen.diagnosis import drops, handshake, listener
-from loadgen.diagnosis.causes import IN_FLIGHT_LIMIT, SERVER_SLOW
+from loadgen.diagnosis.causes import BEYOND_CLIENT, IN_FLIGHT_LIMIT, SERVER_SLOW
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import replace_evidence
 from loadgen.outcome import Outcome
@@ -91,6 +91,16 @@ def _loss(observation: Observation, count: int, whole: Evidence) -> Cause:
     found = max(drops.suspects(observation, since), key=lambda suspect: suspect.drops, default=None)
     if found is not None and found.drops >= count:
         return found.explains(count, *evidence)
+    if observation.server is None and not observation.middle:
+        # A full accept queue drops the last ACK of a handshake, and then every segment of a client
+        # that thinks itself connected: from here that is loss.
+        what = (
+            ": its requests were sent again and not acknowledged. A full accept queue of the listener "
+            "and loss on the way look alike from here"
+        )
+        return BEYOND_CLIENT.explains(
+            count, evidence, first_at=evidence[0].at, words={"what": what}
+        )
     return handshake.packet_loss(observation, count, evidence)
 
 

@@ -77,7 +77,7 @@ def judge(result: Result) -> list[str]:
         wrong.append(f"named {named or 'nothing'}, not {list(fault.causes) or 'nothing'} first")
     if result.explained < LEAST:
         wrong.append(f"the right cause explains only {result.explained:.2%}")
-    wrong += [f"also named {cause}" for cause in named if cause not in fault.causes]
+    wrong += [f"also named {cause}" for cause in named if cause not in (*fault.causes, *fault.also)]
     wrong += [f"{cause.cause} has no evidence" for cause in summary.causes if not cause.evidence]
     return wrong
 

@@ -8,7 +8,7 @@ import pytest
 
 from loadgen.metrics import find
 from loadgen.summary import Summary
-from tests.faults.catalogue import CASES
+from tests.faults.catalogue import CASES, MOMENT
 from tests.faults.matrix import PAGE, Result, judge
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(400)]
@@ -96,8 +96,9 @@ def test_no_evidence_contradicts_the_tables(name: str, results: Mapping[str, Res
             assert item.value == summary.latency["first_byte"].p50
         measured = summary.kernel.get(item.role, {}).get(item.metric)
         known = find(item.metric)
-        if measured is not None and known is not None and known.kind == "gauge":
-            assert isinstance(item.value, int | float)
+        if isinstance(item.value, str) or measured is None or known is None:
+            continue  # a word, such as a listener that is none, has no place in the tables
+        if known.kind == "gauge":
             assert measured.min <= item.value <= measured.max, item.text
 
 
@@ -120,10 +121,10 @@ def test_of_two_faults_each_explains_its_own(name: str, results: Mapping[str, Re
 def test_two_faults_of_one_outcome_are_told_apart_by_their_counters(
     name: str, results: Mapping[str, Result]
 ) -> None:
-    """Every attempt sends one SYN: a third of them met the rule, the queue counted the rest."""
+    """Every attempt sends one SYN: from the fault's moment on a third met the rule, the queue the rest."""
     summary = _summary(results[name])
     counts = {cause.cause: cause.connections for cause in summary.causes}
-    assert counts["firewall_server"] == pytest.approx(summary.started / 3, abs=2)
+    assert counts["firewall_server"] == pytest.approx(summary.started * (1 - MOMENT) / 3, rel=0.1)
     overflows = summary.kernel["server"]["netstat_TcpExt_ListenOverflows"].delta
     assert counts["accept_queue_overflow"] == pytest.approx(overflows, abs=3)
 
