@@ -97,8 +97,8 @@ def test_credentials_are_read_and_not_written() -> None:
         ("http://h/\r\nX: y", "write the path in ASCII"),
         ("http://", "is not a target"),
         ("redis://:secret@h:x", r"'redis://h:x': the port"),
-        ("/run/memcached.sock", "is a unix socket: it has no ports"),
-        ("unix:/run/redis.sock", "is a unix socket"),
+        ("/run/memcached.sock", "is a Unix socket: it has no ports"),
+        ("unix:/run/redis.sock", "is a Unix socket"),
     ],
 )
 def test_what_is_no_url_is_refused_without_a_password(text: str, message: str) -> None:
