@@ -12,6 +12,7 @@ from loadgen.diagnosis.series import NEVER_READ, Series
 from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.sample import MIDDLE_ROLES, ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
+from loadgen.sampling.pace import Backoff
 from loadgen.summary import Cause, Evidence, Latency, MetricRange, Number
 from loadgen.target import is_loopback
 
@@ -20,6 +21,9 @@ _ALWAYS_READ = "netstat_Tcp_InSegs"
 _TIME_WAIT = "netstat_TcpExt_TW"
 _SERVED = (_TIME_WAIT, "netstat_Tcp_EstabResets", "netstat_TcpExt_TCPAbortOnData")
 """Counters that move where a program closes its side first, or writes to a peer that has gone."""
+_GIVEN_UP = 3
+"""What a connection for statistics adds to these when it is given up with a RST: made inside the
+server's namespace, it ends there twice (two EstabResets), and once with data (TCPAbortOnData)."""
 _SETTLES = 0.15
 """Seconds after a server stopped in which it may still have answered."""
 
@@ -170,7 +174,9 @@ class Observation:
         """Return whether the server's program did something to its connections meanwhile."""
         names = [name for name in _SERVED if self.server == ROLE_SERVER or name != _TIME_WAIT]
         # The sampler's own connections to the servers end in the same counters when it gives up.
-        own = 2 * len(self.config.addresses)
+        # One fails at once, the next after a pause; one more ends with the run.
+        tries = 2 + int((until - since) / Backoff.FIRST)
+        own = _GIVEN_UP * len(self.config.addresses) * tries
         return sum(self.change(name, self.server, since, until) for name in names) > own
 
     def count_evidence(self, outcome: Outcome, count: int) -> Evidence:

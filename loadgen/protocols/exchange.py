@@ -23,6 +23,10 @@ class ExchangeError(Exception):
     """No answer, or none that the protocol has. One line, which does not name the server."""
 
 
+class GoneError(ExchangeError):
+    """The server has ended the connection."""
+
+
 class Exchange:
     """One connection; not for several threads.
 
@@ -95,8 +99,8 @@ class Exchange:
             timeout: seconds for all of it together.
 
         Raises:
-            ExchangeError: when the deadline passes, the connection fails or ends, or a reply is not
-                the protocol's.
+            GoneError: when the connection ends.
+            ExchangeError: when the deadline passes, or a reply is not the protocol's.
         """
         deadline = time.monotonic() + timeout
         try:
@@ -104,6 +108,8 @@ class Exchange:
             data = b"".join(request.data for request in requests)
             self._sock.sendall(data if self._tls is None else self._tls.encrypted(data))
             return [self._reply(request, deadline) for request in requests]
+        except ConnectionError as error:
+            raise GoneError(_words(error)) from None
         except OSError as error:
             raise ExchangeError(_words(error)) from None
         except TlsFailure as failure:
@@ -118,7 +124,7 @@ class Exchange:
             if not data:
                 reply = parser.end()
                 if reply is None:
-                    raise ExchangeError("it closed the connection")
+                    raise GoneError("it closed the connection")
             else:
                 said = data if self._tls is None else self._tls.decrypted(data)
                 reply = parser.feed(said) if said else None

@@ -420,6 +420,7 @@ FAULTS: tuple[Fault, ...] = (
         ("server_connection_limit",),
         serve=_options("-c", "40", "-o", "no_maxconns_fast"),
         deed=_hold(40),
+        once="a memcached that was full before the run never tells its -c, and bounds its files by it",
     ),
     Fault(
         "server out of descriptors",
