@@ -69,7 +69,8 @@ def test_lines_of_the_host_are_left_out_unless_allowed(tmp_path: Path) -> None:
     if not conntrack.exists():
         pytest.skip("conntrack is not loaded here")
     value = conntrack.read_text().strip()
-    (tmp_path / "more.conf").write_text(f"net.netfilter.nf_conntrack_max = {int(value) + 1}\n")
+    host, own = f"net.netfilter.nf_conntrack_max = {int(value) + 1}", "net.ipv4.tcp_tw_reuse = 1"
+    (tmp_path / "more.conf").write_text(f"{host}\n{own}\n")
     options = ["--after", "./more.conf", "--rate", "100", "--duration", "200ms", "--trials", "1"]
     done = lab(*options, "--out", "report", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
