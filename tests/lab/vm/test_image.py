@@ -19,7 +19,7 @@ def image(said: bytes, at: int = 0x3000) -> bytes:
 
 
 def test_the_first_word_is_the_release() -> None:
-    said = b"6.1.0-50-amd64 (debian-kernel@lists.debian.org) #1 SMP Debian 6.1.176-1"
+    said = b"6.1.0-50-amd64 (somebody@example.org) #1 SMP Debian 6.1.176-1"
     assert release_of(image(said), "vmlinuz") == "6.1.0-50-amd64"
 
 
