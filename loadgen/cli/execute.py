@@ -156,8 +156,8 @@ def parse_start(text: str | None) -> float | None:
             ) from None
         try:
             moment = (parsed if parsed.tzinfo else parsed.astimezone()).timestamp()
-        except (OverflowError, OSError):  # of the year 1, in a zone east of Greenwich
-            moment = -math.inf
+        except (OverflowError, OSError, ValueError):  # the first and the last hours of the calendar
+            moment = math.copysign(math.inf, parsed.year - 5000)
     wait = moment - time.time()
     if wait < 0:
         raise ValueError(f"--start-at {text!r} has passed")
