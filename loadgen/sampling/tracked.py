@@ -150,7 +150,7 @@ class Pieces:
             if end - at < HEADER.size:
                 raise TrackedError("conntrack: a message shorter than its header")
             length, kind, *_ = HEADER.unpack_from(chunk, at)
-            if length < HEADER.size + 4 or align(length) > align(end - at):
+            if length < HEADER.size + 4 or length > end - at:
                 raise TrackedError(
                     f"conntrack: a message of {length} bytes where {end - at} are left"
                 )
@@ -185,13 +185,13 @@ def _state_at(message: memoryview) -> int:
     end = len(message)
     while path and at + _ATTRIBUTE.size <= end:
         size, kind = _ATTRIBUTE.unpack_from(message, at)
-        if size < _ATTRIBUTE.size:
+        if size < _ATTRIBUTE.size or at + size > end:
             return 0
         if kind & _NESTED == path[0]:
             path.pop(0)
             end, at = at + size, at + _ATTRIBUTE.size
             if not path:
-                return at
+                return at if at < end else 0
             continue
         at += align(size)
     return 0

@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from loadgen.sampling import tracked
@@ -68,6 +68,7 @@ def test_other_protocols_families_and_layouts() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, len(ENTRY)))
+@example(b"\xa8", 0)  # cut off within an attribute
 def test_damage_is_one_error_and_no_other(noise: bytes, at: int) -> None:
     damaged = ENTRY[:at] + noise + ENTRY[at + len(noise) :]
     with suppress(TrackedError, OSError):
