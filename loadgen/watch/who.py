@@ -132,6 +132,11 @@ def _rounded(value: float | None, digits: int = 3) -> float | None:
     return None if value is None else round(value, digits)
 
 
+def _left(seconds: float | None) -> float | None:
+    """Return a time to tenths, but 0 only for what is 0: it says that the time has come."""
+    return None if seconds is None else seconds and max(0.1, round(seconds, 1))
+
+
 class Memory:
     """The live sockets that were seen within the last minute."""
 
@@ -238,8 +243,8 @@ def _destination(pool: Pool, held: Held, alive: float, rules: Rules | None) -> D
         lifetime=round(alive / rate, 6) if rate and alive else None,
         reused=rules is not None and rules.again(pool),
         connect=None if found is None else _rounded(found.connect, 7),
-        slow_in=None if found is None else _rounded(found.slow_in, 1),
-        exhausted_in=None if found is None else _rounded(found.exhausted_in, 1),
+        slow_in=None if found is None else _left(found.slow_in),
+        exhausted_in=None if found is None else _left(found.exhausted_in),
     )
 
 

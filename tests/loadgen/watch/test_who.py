@@ -74,6 +74,17 @@ def test_rates_and_shares_by_destination_and_owner() -> None:
     assert found.seen == 25
 
 
+@pytest.mark.parametrize("missing", [1, 4, 30])
+def test_what_is_about_to_be_slow_or_exhausted_is_not_yet(missing: int) -> None:
+    """A time that rounds to 0 was told as `finds no port` with ports left."""
+    pool = steady(400, 2.5, 0)
+    soon = Rules(pool.all + missing, pool.all + missing)
+    (line,) = who(Census({ONE: pool}), Memory(), soon, None, None).destinations
+    assert line.exhausted_in == 0.1
+    (line,) = who(Census({ONE: pool}), Memory(), Rules(pool.all, pool.all), None, None).destinations
+    assert line.exhausted_in == 0
+
+
 def test_a_socket_that_waits_for_the_other_side_lives_but_is_nobody_s() -> None:
     memory = Memory()
     memory.add(0.0, live(ONE, 3, inode=0), dict.fromkeys(range(3), Owner()))
