@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadgen.accounting import values_of
+from loadgen.accounting.sums import values_of
 from loadgen.config import RunConfig
 from loadgen.fleet import live, store
 from loadgen.fleet.record import FILE, Fleet, Seat

@@ -15,7 +15,7 @@ from bench import command, resident
 from bench.figures import Run, spread
 from bench.site import add_options, ground
 from bench.table import table
-from loadgen.accounting import totals_of
+from loadgen.accounting.sums import totals_of
 from loadgen.run.rundir import read_samples
 from loadgen.sample import ROLE_GENERATOR, Sample
 

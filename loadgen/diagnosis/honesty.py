@@ -41,7 +41,7 @@ from statistics import median
 
 import msgspec
 
-from loadgen.accounting import PREFIX
+from loadgen.accounting.sums import PREFIX
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import Sample
 

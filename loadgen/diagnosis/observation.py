@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from loadgen.accounting import PREFIX
+from loadgen.accounting.sums import PREFIX
 from loadgen.config import RunConfig
 from loadgen.diagnosis.honesty import Attribution
 from loadgen.diagnosis.series import NEVER_READ, Series

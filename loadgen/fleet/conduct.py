@@ -18,7 +18,8 @@ from typing import Final, Protocol
 
 import trio
 
-from loadgen import accounting, thresholds
+from loadgen import thresholds
+from loadgen.accounting import sums
 from loadgen.fleet import clocks, wire
 from loadgen.fleet.collector import Collector, Place, reason_of, save
 from loadgen.fleet.errors import FleetError
@@ -240,7 +241,7 @@ class Conductor:
 
     async def _check_gates(self) -> None:
         """End the run as soon as a threshold on a count can no longer hold."""
-        totals = accounting.add(place.totals for place in self._collector.places)
+        totals = sums.add(place.totals for place in self._collector.places)
         for gate in self._gates:
             if gate.already_failed(totals):
                 self.fleet.aborted_by = gate.expression

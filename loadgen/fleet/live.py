@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from loadgen import accounting
+from loadgen.accounting import sums
 from loadgen.fleet.collector import Collector
 from loadgen.messages import Totals
 
@@ -64,7 +64,7 @@ def block(t: float | None, duration: float, before: list[Row], now: list[Row]) -
         missing = [row.label for row in now if not row.here]
         waiting = f"; waiting for {', '.join(missing[:5])}" if missing else ""
         return f"  {there}{waiting}"
-    total = accounting.add(row.totals for row in now)
+    total = sums.add(row.totals for row in now)
     older = before or now
     rates = [_rates(old, new) for old, new in zip(older, now, strict=True)]
     offered, achieved = sum(rate[0] for rate in rates), sum(rate[1] for rate in rates)

@@ -19,7 +19,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loadgen import accounting, latency, thresholds
+from loadgen import latency, thresholds
+from loadgen.accounting import sums
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty
 from loadgen.diagnosis.causes import PORT_SEARCH_SLOW
@@ -174,7 +175,7 @@ class Merger:
                 self._course.append(totals)
                 self._busiest.append(part.busiest[number])
             else:
-                self._course[number] = accounting.add((self._course[number], totals))
+                self._course[number] = sums.add((self._course[number], totals))
                 self._busiest[number] = max(self._busiest[number], part.busiest[number])
         self._ended_at.setdefault(len(part.course), []).append(part.totals)
 
@@ -203,7 +204,7 @@ class Merger:
         )
         until = _until(members, config)
         lost = [_not_started(told, config, self._count, until) for told in members]
-        totals = accounting.add(told.totals for told in members)
+        totals = sums.add(told.totals for told in members)
         _account(totals, sum(number for number, _ in lost), sum(late for _, late in lost))
         elapsed = max(told.elapsed for told in members)
         intervals = self._intervals()
@@ -293,14 +294,14 @@ class Merger:
         series = []
         for number, running in enumerate(self._course):
             gone += self._ended_at.get(number, ())
-            now = accounting.add((running, *gone)) if gone else running
+            now = sums.add((running, *gone)) if gone else running
             if len(gone) > 1:
-                gone = [accounting.add(gone)]
-            values = accounting.values_of(now, self._busiest[number])
+                gone = [sums.add(gone)]
+            values = sums.values_of(now, self._busiest[number])
             series.append(Sample((number + 1) * STEP, ROLE_GENERATOR, values))
         last = series[-1].t if series else 0.0
         busiest = self._busiest[-1] if self._busiest else 0.0
-        end = Sample(max(elapsed, last), ROLE_GENERATOR, accounting.values_of(totals, busiest))
+        end = Sample(max(elapsed, last), ROLE_GENERATOR, sums.values_of(totals, busiest))
         return [*series, end]
 
 

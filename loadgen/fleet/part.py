@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from loadgen import accounting
+from loadgen.accounting import sums
 from loadgen.latency import IntervalHistogram
 from loadgen.messages import Totals
 from loadgen.run.conclude import About
@@ -23,7 +23,7 @@ from loadgen.summary import Summary
 
 STEP: Final = 1.0
 """Seconds between two points of the whole's course; a shard's own page has every sample."""
-_BUSIEST: Final = accounting.PREFIX + "busiest_worker_seconds"
+_BUSIEST: Final = sums.PREFIX + "busiest_worker_seconds"
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,13 +49,13 @@ def of(run: StoredRun, sizes: dict[str, int]) -> Part:
     generator = [item for item in run.samples if item.role == ROLE_GENERATOR]
     course, busiest = [], []
     for item in at_whole_seconds(generator):
-        course.append(accounting.totals_of(item.values))
+        course.append(sums.totals_of(item.values))
         busiest.append(float(item.values.get(_BUSIEST, 0)))
     return Part(
         sizes=sizes,
         about=run.about,
         summary=run.summary(),
-        totals=accounting.totals_of(generator[-1].values) if generator else Totals(),
+        totals=sums.totals_of(generator[-1].values) if generator else Totals(),
         course=course,
         busiest=busiest,
         intervals=run.intervals,

@@ -25,7 +25,8 @@ from typing import Final
 import msgspec
 import trio
 
-from loadgen import __version__, accounting, sample
+from loadgen import __version__, sample
+from loadgen.accounting import sums
 from loadgen.errors import Exit
 from loadgen.fleet import store, wire
 from loadgen.fleet.link import Link, greet_control
@@ -349,7 +350,7 @@ def latest(data: bytes) -> Progress | None:
     if place < 0 or end < 0:
         return None
     for found in sample.decode_lines([data[start:end]]):
-        return Progress(found.t, accounting.totals_of(found.values))
+        return Progress(found.t, sums.totals_of(found.values))
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from loadgen import diagnosis, latency, sample, thresholds
-from loadgen.accounting import totals_of
+from loadgen.accounting.sums import totals_of
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse

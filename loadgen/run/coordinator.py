@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from loadgen import __version__, thresholds
-from loadgen.accounting import add
+from loadgen.accounting.sums import add
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError, Exit
 from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick

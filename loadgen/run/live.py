@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from loadgen import latency
-from loadgen.accounting import PREFIX, group_of
+from loadgen.accounting.sums import PREFIX, group_of
 from loadgen.config import RunConfig
 from loadgen.latency import Counts
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample

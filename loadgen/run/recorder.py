@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import trio
 
-from loadgen.accounting import HistogramMerger, TickMerger
+from loadgen.accounting.sums import HistogramMerger, TickMerger
 from loadgen.config import RunConfig
 from loadgen.latency import Counts, IntervalHistogram
 from loadgen.messages import Done, Histograms, Tick, Totals

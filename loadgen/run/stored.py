@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from loadgen import accounting
+from loadgen.accounting import sums
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
 from loadgen.latency import Counts, IntervalHistogram
@@ -139,7 +139,7 @@ def _guess(samples: Sequence[Sample]) -> About:
     """Return a `run.json` for samples that have lost theirs."""
     generator = [item for item in samples if item.role == ROLE_GENERATOR]
     seconds = max(generator[-1].t if generator else 0.0, 0.001)
-    due = accounting.totals_of(generator[-1].values).scheduled if generator else 0
+    due = sums.totals_of(generator[-1].values).scheduled if generator else 0
     return About(
         version="unknown",
         config=RunConfig(

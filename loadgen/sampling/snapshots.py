@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from loadgen.accounting import PREFIX
+from loadgen.accounting.sums import PREFIX
 from loadgen.metrics import SERVER_LIMITS
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_SERVER, Sample

@@ -9,7 +9,7 @@ import pytest
 from bench import clients, floor, highest_rate, open_loop, quiet, soak
 from bench.figures import Late, Run
 from bench.resident import Reading
-from loadgen.accounting import values_of
+from loadgen.accounting.sums import values_of
 from loadgen.latency import bucket
 from loadgen.messages import Totals
 from loadgen.run.conclude import conclude

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen.accounting import values_of
+from loadgen.accounting.sums import values_of
 from loadgen.fleet import part as digests
 from loadgen.fleet.merge import Member
 from loadgen.fleet.part import Part

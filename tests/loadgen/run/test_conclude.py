@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import summary as records
-from loadgen.accounting import add, values_of
+from loadgen.accounting.sums import add, values_of
 from loadgen.messages import Totals
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.sample import Sample

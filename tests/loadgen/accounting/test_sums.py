@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import sample
-from loadgen.accounting import HistogramMerger, TickMerger, add, group_of, totals_of, values_of
+from loadgen.accounting.sums import HistogramMerger, TickMerger, add, group_of, totals_of, values_of
 from loadgen.latency import IntervalHistogram
 from loadgen.messages import Histograms, Tick, Totals
 from loadgen.sample import Sample
