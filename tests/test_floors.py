@@ -19,7 +19,7 @@ FLOORS: Final = {
         {"outcome", "schedule", "target", "search"},
         {"config"},
         {"summary"},
-        {"sample", "latency"},
+        {"sample"},
         {"messages"},
         {"accounting", "metrics"},
         {"protocols"},

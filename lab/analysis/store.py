@@ -16,8 +16,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.errors import ChurnlabError
-from loadgen.latency import IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run import stored as stored_runs
 from loadgen.sample import Sample

@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from loadgen import latency
-from loadgen.latency import Counts, IntervalHistogram
+from loadgen.accounting import latency
+from loadgen.accounting.latency import Counts, IntervalHistogram
 from loadgen.messages import TAGS, Histograms, Tick, Totals
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Number

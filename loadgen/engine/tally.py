@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from loadgen.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
+from loadgen.accounting.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
 from loadgen.messages import TAGS, Totals
 from loadgen.outcome import Outcome, errno_name
 from loadgen.protocols.tls import Session

@@ -19,14 +19,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loadgen import latency, thresholds
-from loadgen.accounting import sums
+from loadgen import thresholds
+from loadgen.accounting import latency, sums
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty
 from loadgen.diagnosis.causes import PORT_SEARCH_SLOW
 from loadgen.errors import ChurnlabError
 from loadgen.fleet.part import STEP, Part
-from loadgen.latency import IntervalHistogram
 from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.run.conclude import About, Ended

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from loadgen.accounting import sums
-from loadgen.latency import IntervalHistogram
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.messages import Totals
 from loadgen.run.conclude import About
 from loadgen.run.stored import StoredRun

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from loadgen import diagnosis, latency, sample, thresholds
+from loadgen import diagnosis, sample, thresholds
+from loadgen.accounting import latency
+from loadgen.accounting.latency import Counts
 from loadgen.accounting.sums import totals_of
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.diagnosis.series import by_metric
-from loadgen.latency import Counts
 from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample

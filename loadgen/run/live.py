@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from loadgen import latency
+from loadgen.accounting import latency
+from loadgen.accounting.latency import Counts
 from loadgen.accounting.sums import PREFIX, group_of
 from loadgen.config import RunConfig
-from loadgen.latency import Counts
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.summary import Number
 from loadgen.units import format_duration

@@ -4,7 +4,8 @@
 killed leaves at most one damaged line at the end of each, which readers pass over.
 `latency.hlog` is HdrHistogram's interval log (version 1.2, tagged lines): values are microseconds,
 start and length of an interval are seconds since the run's start. Its histograms keep two
-significant digits, which is exactly the layout of `loadgen.latency`: nothing is lost between them.
+significant digits, which is exactly the layout of `loadgen.accounting.latency`: nothing is lost between
+them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import IO, Any
 import msgspec
 from hdrh.histogram import HdrHistogram
 
-from loadgen import latency, sample, summary
+from loadgen import sample, summary
+from loadgen.accounting import latency
+from loadgen.accounting.latency import Counts, IntervalHistogram
 from loadgen.files import write_whole
-from loadgen.latency import Counts, IntervalHistogram
 from loadgen.sample import Sample
 from loadgen.summary import Summary
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from loadgen.accounting import sums
+from loadgen.accounting.latency import Counts, IntervalHistogram
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
-from loadgen.latency import Counts, IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run.conclude import About, conclude
 from loadgen.sample import ROLE_GENERATOR, Sample

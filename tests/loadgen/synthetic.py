@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from loadgen.accounting.latency import IntervalHistogram, bucket, describe
 from loadgen.config import RunConfig
-from loadgen.latency import IntervalHistogram, bucket, describe
 from loadgen.run.conclude import About, Ended
 from loadgen.run.rundir import RunDirectory, totals
 from loadgen.sample import Sample, ranges

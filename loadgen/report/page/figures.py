@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from loadgen.latency import IntervalHistogram
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.report.numbers import quantity, seconds
 from loadgen.report.page.series import POINTS, Tracks, Values
 from loadgen.summary import Summary

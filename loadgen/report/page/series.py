@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from loadgen.latency import Counts, IntervalHistogram, merged, quantile
+from loadgen.accounting.latency import Counts, IntervalHistogram, merged, quantile
 from loadgen.sample import ROLE_GENERATOR, Sample
 
 POINTS: Final = 120

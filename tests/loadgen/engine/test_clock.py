@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 
+from loadgen.accounting.latency import highest
 from loadgen.config import RunConfig
-from loadgen.latency import highest
 from tests.loadgen.builders import run_config
 from tests.loadgen.engine.driving import Driven, drive
 from tests.loadgen.hostile import Hostile, answering, silent

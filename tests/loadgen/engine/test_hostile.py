@@ -10,8 +10,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadgen.accounting.latency import highest, lowest
 from loadgen.config import RunConfig
-from loadgen.latency import highest, lowest
 from loadgen.outcome import Outcome
 from loadgen.sampling.namespace import new_namespace, run_inside
 from tests.loadgen import hostile

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.accounting.sums import values_of
 from loadgen.fleet import part as digests
 from loadgen.fleet.merge import Member
 from loadgen.fleet.part import Part
-from loadgen.latency import IntervalHistogram
 from loadgen.messages import Totals
 from loadgen.run.conclude import Ended
 from loadgen.run.rundir import totals as whole_histograms

@@ -12,8 +12,9 @@ from hdrh.log import HistogramLogReader
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import latency, summary
-from loadgen.latency import IntervalHistogram
+from loadgen import summary
+from loadgen.accounting import latency
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.run import rundir
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.run.rundir import RunDirectory

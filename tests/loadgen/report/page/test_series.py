@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.latency import IntervalHistogram, bucket, merged, quantile
+from loadgen.accounting.latency import IntervalHistogram, bucket, merged, quantile
 from loadgen.report.page import figures, series
 from loadgen.report.page.series import Track
 from loadgen.sample import Sample

@@ -9,8 +9,17 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen import latency
-from loadgen.latency import BUCKETS, Counts, bucket, describe, highest, lowest, merged, quantile
+from loadgen.accounting import latency
+from loadgen.accounting.latency import (
+    BUCKETS,
+    Counts,
+    bucket,
+    describe,
+    highest,
+    lowest,
+    merged,
+    quantile,
+)
 
 _LONGEST = int(latency.LONGEST * 1e6)
 _microseconds = st.one_of(st.integers(0, 600), st.integers(0, 100_000), st.integers(0, _LONGEST))
