@@ -24,11 +24,11 @@ from pathlib import Path
 import msgspec
 
 from loadgen.accounting.latency import IntervalHistogram, bucket
+from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
 from loadgen.accounting.sums import values_of
 from loadgen.config import RunConfig
 from loadgen.fleet import live, store
 from loadgen.fleet.record import FILE, Fleet, Seat
-from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.metrics import CATALOGUE
 from loadgen.report import page
 from loadgen.run import rundir, stored

@@ -24,8 +24,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from loadgen.accounting.messages import Totals
 from loadgen.errors import ChurnlabError
-from loadgen.messages import Totals
 from loadgen.metrics import CATALOGUE
 from loadgen.outcome import Outcome
 from loadgen.sample import KERNEL_ROLES, is_kernel_role

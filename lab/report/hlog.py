@@ -11,7 +11,7 @@ from datetime import datetime
 from lab.analysis.records import AFTER, BEFORE
 from lab.analysis.store import Stored, StoredTrial
 from loadgen.accounting.latency import IntervalHistogram
-from loadgen.messages import LATENCIES
+from loadgen.accounting.messages import LATENCIES
 from loadgen.run import rundir
 
 

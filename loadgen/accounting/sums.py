@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from loadgen.accounting import latency
 from loadgen.accounting.latency import Counts, IntervalHistogram
-from loadgen.messages import TAGS, Histograms, Tick, Totals
+from loadgen.accounting.messages import TAGS, Histograms, Tick, Totals
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Number
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from loadgen.accounting.messages import Totals
 from loadgen.diagnosis.honesty import SATURATED_CPU, Attribution, Interval, machine_use
-from loadgen.messages import Totals
 from loadgen.sample import Sample
 
 _THROTTLED = 0.1

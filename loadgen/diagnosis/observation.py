@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import PREFIX
 from loadgen.config import RunConfig
 from loadgen.diagnosis.honesty import Attribution
 from loadgen.diagnosis.series import NEVER_READ, Series
-from loadgen.messages import Totals
 from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.sample import MIDDLE_ROLES, ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.sampling.pace import Backoff

@@ -27,9 +27,9 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
+from loadgen.accounting.messages import LATENESS
 from loadgen.config import RunConfig
 from loadgen.engine.tally import Tally
-from loadgen.messages import LATENESS
 from loadgen.outcome import Outcome, Phase, classify
 from loadgen.protocols import keys
 from loadgen.protocols.sockets import IP_BIND_ADDRESS_NO_PORT, RESET_ON_CLOSE

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from loadgen.accounting.latency import BUCKET_OF, BUCKETS, slow_bucket, sparse
-from loadgen.messages import TAGS, Totals
+from loadgen.accounting.messages import TAGS, Totals
 from loadgen.outcome import Outcome, errno_name
 from loadgen.protocols.tls import Session
 

@@ -16,13 +16,22 @@ from functools import partial
 
 import trio
 
-from loadgen import messages
+from loadgen.accounting import messages
+from loadgen.accounting.messages import (
+    Assignment,
+    Done,
+    Go,
+    Histograms,
+    Ready,
+    Stop,
+    Tick,
+    ToWorker,
+)
 from loadgen.config import RunConfig
 from loadgen.engine.library_client import LibraryEngine
 from loadgen.engine.loop import Engine
 from loadgen.engine.waiting import sharpen_timers
 from loadgen.engine.workload import Workload
-from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick, ToWorker
 from loadgen.protocols import PROTOCOLS
 
 _SECOND = 1.0

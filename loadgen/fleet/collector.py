@@ -19,6 +19,7 @@ import msgspec
 import trio
 
 from loadgen import __version__
+from loadgen.accounting.messages import Totals
 from loadgen.errors import Exit
 from loadgen.files import write_whole
 from loadgen.fleet import clocks, wire
@@ -42,7 +43,6 @@ from loadgen.fleet.wire import (
     Whole,
     WireError,
 )
-from loadgen.messages import Totals
 
 MOST: Final = 8 << 30
 """Bytes that one shard may leave: a day's run at ten samples a second."""

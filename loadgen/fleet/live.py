@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from loadgen.accounting import sums
+from loadgen.accounting.messages import Totals
 from loadgen.fleet.collector import Collector
-from loadgen.messages import Totals
 
 if TYPE_CHECKING:
     from rich.live import Live as Display

@@ -22,12 +22,12 @@ import msgspec
 from loadgen import thresholds
 from loadgen.accounting import latency, sums
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty
 from loadgen.diagnosis.causes import PORT_SEARCH_SLOW
 from loadgen.errors import ChurnlabError
 from loadgen.fleet.part import STEP, Part
-from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.run.conclude import About, Ended
 from loadgen.sample import ROLE_GENERATOR, Sample

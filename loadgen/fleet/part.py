@@ -15,7 +15,7 @@ import msgspec
 
 from loadgen.accounting import sums
 from loadgen.accounting.latency import IntervalHistogram
-from loadgen.messages import Totals
+from loadgen.accounting.messages import Totals
 from loadgen.run.conclude import About
 from loadgen.run.stored import StoredRun
 from loadgen.sample import ROLE_GENERATOR, Sample

@@ -24,7 +24,7 @@ from typing import Final
 
 import msgspec
 
-from loadgen.messages import Totals
+from loadgen.accounting.messages import Totals
 
 PROTOCOL: Final = "1"
 """What an image's label `churnlab.fleet` must say: both sides are of one version of this file."""

@@ -13,12 +13,12 @@ import msgspec
 from loadgen import diagnosis, sample, thresholds
 from loadgen.accounting import latency
 from loadgen.accounting.latency import Counts
+from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
 from loadgen.accounting.sums import totals_of
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.diagnosis.series import by_metric
-from loadgen.messages import LATENCIES, LATENESS, Totals
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
 from loadgen.summary import (

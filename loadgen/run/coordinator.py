@@ -20,10 +20,10 @@ import msgspec
 import trio
 
 from loadgen import __version__, thresholds
+from loadgen.accounting.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick
 from loadgen.accounting.sums import add
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.messages import Assignment, Done, Go, Histograms, Ready, Stop, Tick
 from loadgen.run import environment, spoken
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.run.process import WorkerProcess

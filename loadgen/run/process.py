@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import trio
 
-from loadgen import messages
-from loadgen.messages import Done
+from loadgen.accounting import messages
+from loadgen.accounting.messages import Done
 
 
 class WorkerProcess:

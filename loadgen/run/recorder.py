@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 import trio
 
 from loadgen.accounting.latency import Counts, IntervalHistogram
+from loadgen.accounting.messages import Done, Histograms, Tick, Totals
 from loadgen.accounting.sums import HistogramMerger, TickMerger
 from loadgen.config import RunConfig
-from loadgen.messages import Done, Histograms, Tick, Totals
 from loadgen.run.rundir import RunDirectory
 from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.sampling.snapshots import NewOutcomes, Recent

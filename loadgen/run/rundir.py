@@ -4,8 +4,8 @@
 killed leaves at most one damaged line at the end of each, which readers pass over.
 `latency.hlog` is HdrHistogram's interval log (version 1.2, tagged lines): values are microseconds,
 start and length of an interval are seconds since the run's start. Its histograms keep two
-significant digits, which is exactly the layout of `loadgen.accounting.latency`: nothing is lost between
-them.
+significant digits, which is exactly the layout of `loadgen.accounting.latency`: nothing is lost
+between them.
 """
 
 from __future__ import annotations

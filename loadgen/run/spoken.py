@@ -12,9 +12,9 @@ import struct
 from collections.abc import Iterable
 from contextlib import suppress
 
+from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
 from loadgen.diagnosis.spoken import BINARY, PASSWORD, TLS, UNSUITED
-from loadgen.messages import Totals
 from loadgen.outcome import Outcome
 from loadgen.protocols.sockets import RESET_ON_CLOSE
 

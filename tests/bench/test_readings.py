@@ -10,8 +10,8 @@ from bench import clients, floor, highest_rate, open_loop, quiet, soak
 from bench.figures import Late, Run
 from bench.resident import Reading
 from loadgen.accounting.latency import bucket
+from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import values_of
-from loadgen.messages import Totals
 from loadgen.run.conclude import conclude
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, Sample
 from loadgen.summary import Summary

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
-from loadgen.messages import Totals
 from loadgen.outcome import Outcome
 from loadgen.run.conclude import About, Ended
 from loadgen.sample import ROLE_GENERATOR, Sample

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from loadgen.messages import Totals
+from loadgen.accounting.messages import Totals
 from loadgen.run.conclude import conclude
 from loadgen.summary import Summary, decode, encode
 from loadgen.thresholds import parse_threshold

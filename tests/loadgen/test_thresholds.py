@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.messages import Totals
+from loadgen.accounting.messages import Totals
 from loadgen.outcome import Outcome
 from loadgen.run.conclude import Ended, conclude
 from loadgen.sample import Sample

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from loadgen import sample
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.messages import Histograms, Tick, Totals
 from loadgen.accounting.sums import HistogramMerger, TickMerger, add, group_of, totals_of, values_of
-from loadgen.messages import Histograms, Tick, Totals
 from loadgen.sample import Sample
 from tests.loadgen.builders import totals
 

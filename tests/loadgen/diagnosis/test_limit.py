@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from loadgen.accounting.messages import Totals
 from loadgen.diagnosis.honesty import Attribution, Interval
 from loadgen.diagnosis.limit import describe
-from loadgen.messages import Totals
 from loadgen.sample import Sample
 from tests.loadgen.diagnosis.test_honesty import interval
 

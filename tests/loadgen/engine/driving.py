@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import trio
 
+from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
 from loadgen.engine.connections import Make
 from loadgen.engine.loop import Engine
-from loadgen.messages import Totals
 from loadgen.protocols import PROTOCOLS
 from loadgen.target import Credentials
 

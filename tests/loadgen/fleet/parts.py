@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import values_of
 from loadgen.fleet import part as digests
 from loadgen.fleet.merge import Member
 from loadgen.fleet.part import Part
-from loadgen.messages import Totals
 from loadgen.run.conclude import Ended
 from loadgen.run.rundir import totals as whole_histograms
 from loadgen.run.stored import StoredRun

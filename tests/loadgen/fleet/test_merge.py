@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.messages import Totals
 from loadgen.fleet import part as digests
 from loadgen.fleet.merge import KERNELS, Member, Merged, MergeError, Merger, due_in
 from loadgen.fleet.part import Part
-from loadgen.messages import Totals
 from loadgen.run.conclude import Ended
 from loadgen.sample import ROLE_CLIENT, Sample
 from loadgen.summary import Summary

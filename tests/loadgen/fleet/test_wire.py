@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadgen.accounting.messages import Totals
 from loadgen.fleet import wire
 from loadgen.fleet.wire import Append, Hello, Opener, Sealer, WireError
-from loadgen.messages import Totals
 
 KEY, OURS, THEIRS = b"k" * 32, b"a" * 32, b"b" * 32
 

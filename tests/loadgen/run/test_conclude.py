@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen import summary as records
+from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import add, values_of
-from loadgen.messages import Totals
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.sample import Sample
 from loadgen.summary import Summary

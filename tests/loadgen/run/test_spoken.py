@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from loadgen.accounting.messages import Totals
 from loadgen.diagnosis.spoken import BINARY, PASSWORD, TLS
-from loadgen.messages import Totals
 from loadgen.run.spoken import doubtful, recognised
 from tests.loadgen.builders import run_config
 
