@@ -35,7 +35,8 @@ and costs what it costs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -91,6 +92,11 @@ class Interval(msgspec.Struct, frozen=True):
     busiest: float
     """The CPU share, 0 to 1, of the busiest worker."""
     in_flight_drops: int
+
+    @property
+    def length(self) -> float:
+        """Seconds."""
+        return self.end - self.start
 
     @property
     def mean_connect(self) -> float:
@@ -217,11 +223,69 @@ def _pace(series: Sequence[Interval], slow: Sequence[Interval]) -> float:
     before = [i for i in series if i.end <= slow[0].start]
     kept = [i for i in before if not i.dropped and i.started]
     if kept:
-        return median(i.started / (i.end - i.start) for i in kept)
+        return median(i.started / i.length for i in kept)
     if any(i.started or i.dropped for i in before):
         return 0.0
     length = series[-1].end - slow[0].start
     return sum(i.started + i.dropped for i in series) / length if length else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An interval, and what its connect() calls did to the loop."""
+
+    interval: Interval
+    searched: bool
+    """They were slow, because they searched for a port."""
+    held_up: bool
+    """And filled the loop's time with it."""
+
+
+def _steps(
+    series: Sequence[Interval], workers: int, threshold: float, ports: PortUse | None
+) -> Iterator[_Step]:
+    """Yield the intervals, each with what is to be said of it; `threshold` is where slow begins."""
+    for place, interval in enumerate(series):
+        slow = bool(interval.connect_calls) and interval.mean_connect >= threshold
+        fills = interval.connect_seconds >= SLOW_SHARE * workers * interval.length
+        searched = slow and _searching(series, place, threshold, ports, fills=fills)
+        yield _Step(interval, searched, searched and fills)
+
+
+@dataclass(slots=True)
+class _Drops:
+    """Dropped arrivals by whose doing they are, added up interval by interval."""
+
+    pace: float
+    """Arrivals a second that the loop keeps up with undisturbed."""
+    baseline: float
+    """Seconds of an undisturbed connect()."""
+    port_search: int = 0
+    in_flight: int = 0
+    generator: int = 0
+    owed: float = 0.0
+    """Arrivals that slow stretches left undone, not yet dropped nor made up for."""
+
+    def add(self, before: _Step | None, step: _Step, after: _Step | None) -> None:
+        """Take in one interval, between its neighbours."""
+        interval = step.interval
+        self.in_flight += interval.in_flight_drops
+        rest = max(0, interval.dropped - interval.in_flight_drops)
+        due = self.pace * interval.length
+        if step.held_up:
+            self.port_search += rest
+            self.owed = max(0.0, self.owed + due - interval.started - interval.dropped)
+            return
+        if after is not None and after.held_up:
+            # A slow stretch begins somewhere in the interval before the first that it fills.
+            inside = interval.connect_seconds - interval.connect_calls * self.baseline
+            self.owed += self.pace * max(0.0, inside)
+        # An arrival is dropped when it is overdue, which is one interval after the loop fell behind.
+        follows = before is not None and before.held_up
+        left_over = rest if follows else min(rest, round(self.owed))
+        self.port_search += left_over
+        self.generator += rest - left_over
+        self.owed = max(0.0, self.owed - left_over - max(0.0, interval.started - due))
 
 
 def attribute(
@@ -238,53 +302,23 @@ def attribute(
     own = _undisturbed(series, ports)
     baseline = min((USUAL_CONNECT, *called)) if own is None and called else own or 0.0
     threshold = max(SLOW_FACTOR * baseline, SLOW_AT_LEAST)
-
-    def fills(interval: Interval) -> bool:
-        length = interval.end - interval.start
-        return interval.connect_seconds >= SLOW_SHARE * workers * length
-
-    searched = [
-        i
-        for place, i in enumerate(series)
-        if i.connect_calls
-        and i.mean_connect >= threshold
-        and _searching(series, place, threshold, ports, fills=fills(i))
-    ]
-    slow = [i for i in searched if fills(i)]
-    slow_ends = {i.end for i in slow}
-    # An arrival is dropped when it is overdue, which is one interval after the loop fell behind.
-    after_slow = {b.end for a, b in pairwise(series) if a.end in slow_ends}
-    # A slow stretch begins somewhere in the interval before the first that it fills.
-    before_slow = {a.end for a, b in pairwise(series) if b.end in slow_ends}
-    pace = _pace(series, slow)
-    search = in_flight = generator = 0
-    owed = 0.0
-    for interval in series:
-        in_flight += interval.in_flight_drops
-        rest = max(0, interval.dropped - interval.in_flight_drops)
-        due = pace * (interval.end - interval.start)
-        if interval.end in slow_ends:
-            search += rest
-            owed = max(0.0, owed + due - interval.started - interval.dropped)
-            continue
-        if interval.end in before_slow:
-            inside = interval.connect_seconds - interval.connect_calls * baseline
-            owed += pace * max(0.0, inside)
-        left_over = rest if interval.end in after_slow else min(rest, round(owed))
-        search += left_over
-        generator += rest - left_over
-        owed = max(0.0, owed - left_over - max(0.0, interval.started - due))
+    steps = list(_steps(series, workers, threshold, ports))
+    searched = [step.interval for step in steps if step.searched]
+    held_up = [step.interval for step in steps if step.held_up]
+    drops = _Drops(_pace(series, held_up), baseline)
+    for before, step, after in zip((None, *steps), steps, (*steps[1:], None), strict=False):
+        drops.add(before, step, after)
     calls = sum(i.connect_calls for i in searched)
     return Attribution(
-        port_search=search,
-        in_flight=in_flight,
-        generator=generator,
+        port_search=drops.port_search,
+        in_flight=drops.in_flight,
+        generator=drops.generator,
         baseline_connect=baseline,
         slow_connect=sum(i.connect_seconds for i in searched) / calls if calls else 0.0,
         slow_since=searched[0].start if searched else None,
         slow_cpu=sum(i.cpu_system for i in searched) / calls if calls else 0.0,
         slow_calls=calls,
-        throttled=sum(i.end - i.start for i in slow),
+        throttled=sum(i.length for i in held_up),
         compared=own is not None or not called,
     )
 
@@ -308,7 +342,7 @@ def saturation(
     if attribution.generator <= TOLERATED_BESIDE * attribution.port_search:
         return []
     length = series[-1].end - series[0].start if series else 0.0
-    busy = sum(i.busiest * (i.end - i.start) for i in series) / length if length else 0.0
+    busy = sum(i.busiest * i.length for i in series) / length if length else 0.0
     why = (
         f"its busiest worker used {busy:.0%} of a core"
         if busy >= SATURATED_CPU

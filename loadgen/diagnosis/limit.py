@@ -45,7 +45,7 @@ def describe(
         return _of_schedule(totals, attribution)
     if attribution.throttled >= _THROTTLED * length and attribution.slow_since is not None:
         return _of_search(series, attribution)
-    busy = sum(i.busiest * (i.end - i.start) for i in series) / length
+    busy = sum(i.busiest * i.length for i in series) / length
     used = machine_use(machine)
     full = used is not None and used.busy >= _MACHINE_FULL
     if busy >= SATURATED_CPU:
