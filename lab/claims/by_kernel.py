@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,7 @@ from lab.claims.claim import Claim
 from lab.claims.expected import Change, Place
 from lab.claims.records import ByKernel, Claims, Result
 from lab.report.markdown import escape
+from loadgen.report.plain import plain
 from loadgen.summary import emulated, encode
 
 _MEMORY_MATTERS: Final = ("conntrack-default-sizes", "conntrack-eightfold")
@@ -166,11 +167,7 @@ def renderable(found: ByKernel) -> RenderableType:
 
 def terminal(found: ByKernel, *, width: int = 100) -> str:
     """Return the table and what it comes to as plain text."""
-    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
-    with console.capture() as capture:
-        console.print(renderable(found))
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join([*lines, *ending(found)]) + "\n"
+    return plain(renderable(found), width) + "".join(f"{line}\n" for line in ending(found))
 
 
 def ending(found: ByKernel) -> list[str]:

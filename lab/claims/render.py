@@ -14,7 +14,7 @@ from rich.text import Text
 from lab.analysis import text
 from lab.claims.records import Claims, Result, Verdict
 from lab.report.markdown import escape
-from lab.report.plain import plain
+from loadgen.report.plain import plain
 from loadgen.summary import encode
 
 WORDS: Final[dict[Verdict, str]] = {

@@ -19,10 +19,10 @@ from rich.text import Text
 
 from lab.report.html import environment
 from lab.report.markdown import escape
-from lab.report.plain import plain
 from lab.report.terminal import STYLES
 from lab.report.view import Tone
 from loadgen.report.page.frame import style
+from loadgen.report.plain import plain
 from loadgen.summary import Record
 
 LISTED: Final = "sheet.json"

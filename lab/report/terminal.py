@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis.records import Comparison
-from lab.report.plain import plain
 from lab.report.view import LABELS, host_rows, metric_rows, prediction_rows, reasons
+from loadgen.report.plain import plain
 
 STYLES: Final = {
     "good": "green",

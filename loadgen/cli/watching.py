@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from loadgen.report.plain import plain
 from loadgen.watch.session import Session, WatchLine
 from loadgen.watch.terminal import Screen, Wakeup
-from loadgen.watch.view import Look, render, renderable
+from loadgen.watch.view import Look, renderable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from loadgen.watch.openmetrics import Exporter
     from loadgen.watch.recorder import Recorder
 
+_COLUMNS: Final = 120
+"""Of the view where there is no terminal to measure."""
 Names = Callable[[WatchLine], Mapping[tuple[str, int], str]]
 
 
@@ -150,7 +153,8 @@ def _json(line: WatchLine) -> None:
 
 
 def _text(session: Session, where: str, look: Look) -> str:
-    return render(session.history, session.sysctls, where, session.who, look)
+    drawn = renderable(session.history, session.sysctls, where, session.who, look, (_COLUMNS, None))
+    return plain(drawn, _COLUMNS)
 
 
 def _recorder(options: dict[str, Any]) -> Recorder | None:

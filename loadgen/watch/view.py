@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -360,18 +360,3 @@ def _who(who: Who | None, look: Look, width: int, left: int) -> list[Table]:
     if who.clients:
         found.append(_clients(who, look, rest))
     return found
-
-
-def render(
-    history: History,
-    sysctls: Mapping[str, str],
-    where: str,
-    who: Who | None,
-    look: Look,
-    width: int = 120,
-) -> str:
-    """Return the view as plain text, for a pipe."""
-    console = Console(width=width, color_system=None, force_terminal=False, no_color=True)
-    with console.capture() as capture:
-        console.print(renderable(history, sysctls, where, who, look, (width, None)))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"

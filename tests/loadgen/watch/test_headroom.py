@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.metrics import CATALOGUE
+from loadgen.report.plain import plain
 from loadgen.sampling.sock_diag import Listener, Pool
 from loadgen.watch.headroom import LATEST, TITLES, WINDOW, Gauge, History, Reading, advice
-from loadgen.watch.view import RATES, Look, render
+from loadgen.watch.view import RATES, Look, renderable
 
 POOL = Pool("10.0.0.1", "10.0.0.5", 11211)
 PORTS = {"ephemeral_ports_limit": 28_232}
@@ -144,7 +145,7 @@ def test_the_table_says_what_is_near_and_what_happens() -> None:
         Reading(0.0, values, {POOL: 14_460}),
         Reading(10.0, {**values, "netstat_TcpExt_ListenDrops": 25}, {POOL: 17_220}),
     )
-    text = render(found, {}, "namespace web1", None, Look(), width=160)
+    text = plain(renderable(found, {}, "namespace web1", None, Look(), (160, None)), 160)
     rows = {" ".join(line.split()) for line in text.splitlines()}
     assert "namespace web1" in rows
     assert (

@@ -1,4 +1,4 @@
-"""What rich draws, as plain text for a pipe or a file. Pure."""
+"""What rich draws, as plain text for a pipe or a file: the only place where that is done. Pure."""
 
 from __future__ import annotations
 
