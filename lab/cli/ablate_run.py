@@ -28,7 +28,7 @@ from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import Conductor, Plan
+from lab.trials.experiment import USUAL, Conductor, Plan
 from lab.tunings import demand_of, load
 from loadgen.errors import Exit, writing
 from loadgen.summary import encode
@@ -106,9 +106,10 @@ def _tracked(asked: str, tuning: Tuning) -> bool:
 def _say_size(plan: Plan, lines: Lines) -> None:
     """Say how long it will take, before it begins."""
     idle = [line.key for line in lines.lines if line.state != "active"]
-    seconds = len(plan.arms) * plan.trials * (plan.duration + _OVERHEAD)
+    duration = plan.duration or USUAL
+    seconds = len(plan.arms) * plan.trials * (duration + _OVERHEAD)
     click.echo(
-        f"{len(plan.arms)} arms, {plan.trials} trials of {format_duration(plan.duration)} each: "
+        f"{len(plan.arms)} arms, {plan.trials} trials of {format_duration(duration)} each: "
         f"about {format_duration(seconds)}",
         err=True,
     )

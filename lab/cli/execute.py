@@ -21,7 +21,7 @@ from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.servers import kind_of
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import Plan, run
+from lab.trials.experiment import USUAL, Plan, run
 from lab.tunings import demand_of, load_for
 from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
@@ -51,11 +51,14 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
                 f"--{arm} {options[arm]}: a tuning for each role needs --testbed netns; the containers "
                 "of an arm have one tuning"
             )
+    rate = rate_of(options)
+    # Where the rate is found, so is how long it takes to reach something with it.
+    duration = options["duration"] or (None if rate is None else USUAL)
     return Plan(
         name=name,
         arms=arms,
-        rate=rate_of(options),
-        duration=options["duration"],
+        rate=rate,
+        duration=duration,
         trials=options["trials"],
         site=site,
         load=asked,
@@ -63,7 +66,7 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         faults=check_faults(
             map(parse_fault, options["fault"]),
             servers=options["servers"],
-            duration=options["duration"],
+            duration=duration or USUAL,
         ),
     )
 
@@ -94,7 +97,7 @@ def site_of(options: dict[str, Any], rate: float | str | None) -> SitePlan:
     if topology == "nat" and room in {None, "auto"}:
         if rate is None or isinstance(rate, str):
             raise ValueError("--topology nat: give --rate as a number, or --nat-room")
-        room = max(1, int(rate * options["duration"] / 2))
+        room = max(1, int(rate * (options["duration"] or USUAL) / 2))
     if topology == "proxy" and options["server"] != "memcached":
         raise ValueError("--topology proxy stands before memcached only; leave --server out")
     return SitePlan(

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lab.report.trial_line import trial_line
-from lab.trials.experiment import Plan
+from lab.trials.experiment import USUAL, Calibration, Plan
 from loadgen.summary import Summary
 from loadgen.units import format_duration
 
@@ -31,6 +31,7 @@ class Progress:
 
     def __init__(self, plan: Plan, doubts: Sequence[str], *, quiet: bool) -> None:
         self._plan = plan
+        self._duration = plan.duration or USUAL
         self._doubts = doubts
         self._quiet = quiet
         self._bar: Bar | None = None
@@ -85,12 +86,20 @@ class Progress:
         """Say it."""
         self._say(line)
 
-    def calibrated(self, rate: float, ceiling: float) -> None:
-        """Say which rate was found."""
+    def calibrated(self, found: Calibration) -> None:
+        """Say which rate was found, and which duration."""
+        self._duration = found.duration
         self._say(
-            f"rate: {rate:,.0f}/s (this machine's closed loop reaches {ceiling:,.0f}/s; "
+            f"rate: {found.rate:,.0f}/s (this machine's closed loop reaches {found.ceiling:,.0f}/s; "
             "--rate gives another)"
         )
+        reach = found.reach
+        if reach is not None and found.duration == reach.duration:
+            self._say(
+                f"duration: {format_duration(found.duration)} a trial, since at this rate the first "
+                f"limit ({reach.limit.replace('_', ' ')}, {reach.arm}) is reached after "
+                f"{format_duration(reach.at)}; --duration gives another"
+            )
 
     def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002 - a watcher's signature
         """Show which trial is running."""
@@ -99,7 +108,7 @@ class Progress:
             self._bar.update(
                 self._task,
                 description=f"{arm} {number}/{self._plan.trials}{again}, "
-                f"{format_duration(self._plan.duration)} each",
+                f"{format_duration(self._duration)} each",
             )
 
     def trial_ended(self, arm: str, number: int, summary: Summary, *, used: bool) -> None:

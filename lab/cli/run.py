@@ -33,7 +33,11 @@ _EPILOG = (
 )
 @options.rate
 @click.option(
-    "--duration", type=types.DURATION, default="5s", show_default=True, help="Of each trial."
+    "--duration",
+    type=types.DURATION,
+    default=None,
+    help="Of each trial.  [default: 5s; with --rate auto longer where the first limit takes longer to "
+    "reach, at most 75s]",
 )
 @click.option(
     "--trials",

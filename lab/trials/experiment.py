@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
+from lab.analysis.length import Reach, first_reach
 from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
 from lab.analysis.store import EXPERIMENT
 from lab.analysis.text import plural
@@ -40,6 +41,8 @@ from loadgen.summary import Summary, encode
 _CALIBRATION_SECONDS = 1.0
 _CALIBRATION_SHARE = 0.5
 """Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""
+USUAL = 5.0
+"""Seconds of a trial of which nothing else is known."""
 
 
 class ExperimentError(ChurnlabError):
@@ -56,7 +59,9 @@ class Plan:
     rate: float | None
     """Arrivals per second; None to find one that this machine can carry, at most `auto_rate`."""
     auto_rate: float = 20_000.0
-    duration: float = 5.0
+    duration: float | None = USUAL
+    """Seconds of a trial. None: so long that at the rate that was found some arm reaches a limit, where
+    one can be reached, and never shorter than `USUAL`."""
     trials: int = 10
     site: SitePlan = field(default_factory=SitePlan)
     load: LoadOptions = field(default_factory=LoadOptions)
@@ -69,6 +74,20 @@ class Plan:
     """Carried out in every trial of both arms; see `lab.testbed.faults`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The load that suits this machine."""
+
+    rate: float
+    """Arrivals per second."""
+    ceiling: float
+    """What the closed loop reached."""
+    duration: float
+    """Seconds of a trial."""
+    reach: Reach | None = None
+    """The limit that the duration was chosen for; None when it was not chosen."""
+
+
 class Watcher(Protocol):
     """Whoever shows an experiment's progress."""
 
@@ -78,8 +97,8 @@ class Watcher(Protocol):
     def remarked(self, line: str) -> None:
         """Something about the arms is to be said before the first trial."""
 
-    def calibrated(self, rate: float, ceiling: float) -> None:
-        """The rate was found: `ceiling` is the closed loop's."""
+    def calibrated(self, found: Calibration) -> None:
+        """The rate was found, and the duration where it was left open."""
 
     def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:
         """A trial's run begins in `directory`."""
@@ -139,11 +158,14 @@ class Conductor:
         held = self._rehearse()
         self._watcher.rehearsed()
         self._compare_arms(held)
-        rate = self._plan.rate or await self._calibrate()
-        self._config = self._describe(rate)
+        rate, duration = self._plan.rate, self._plan.duration or USUAL
+        if rate is None:
+            found = await self._calibrate(held)
+            rate, duration = found.rate, found.duration
+        self._config = self._describe(rate, duration)
         self._write(finished=False)
         for arm, number in order([name for name, _ in self._plan.arms], self._plan.trials):
-            await self._observe(arm, number, rate)
+            await self._observe(arm, number, rate, duration)
         return self._write(finished=True)
 
     def _rehearse(self) -> dict[str, dict[str, Applied]]:
@@ -201,9 +223,9 @@ class Conductor:
         """Whether some namespace of a site tracks connections; of containers nobody knows here."""
         return self._testbed.name != "netns" or self._plan.site.topology == "nat"
 
-    async def _observe(self, arm: str, number: int, rate: float) -> None:
+    async def _observe(self, arm: str, number: int, rate: float, duration: float) -> None:
         """Get one valid trial of an arm, trying again while the machine spoils it."""
-        load = replace(self._plan.load, rate=rate, duration=self._plan.duration)
+        load = replace(self._plan.load, rate=rate, duration=duration)
         used, repetition = False, 0
         while not used:
             directory = Path("trials", f"{number:02d}-{arm}{suffix(repetition)}")
@@ -247,11 +269,11 @@ class Conductor:
             self._baseline.setdefault(role, dict(values))
         return observed
 
-    async def _calibrate(self) -> float:
+    async def _calibrate(self, held: Mapping[str, Mapping[str, Applied]]) -> Calibration:
         """Return a rate that this machine can carry: a share of its closed loop, rounded down.
 
         Measured under the arm that is expected to hold, for the others may collapse; never above
-        what the plan asks for.
+        what the plan asks for. With it the duration, unless the plan has one.
         """
         arm = self._plan.calibrate_on or self._plan.arms[-1][0]
         load = replace(self._plan.load, rate="max", duration=_CALIBRATION_SECONDS)
@@ -262,16 +284,26 @@ class Conductor:
             raise ExperimentError(f"cannot find a rate: {causes}", "give --rate")
         ceiling = summary.rate.achieved
         rate = min(self._plan.auto_rate, _round_down(ceiling * _CALIBRATION_SHARE))
-        self._watcher.calibrated(rate, ceiling)
+        reach, duration = None, self._plan.duration
+        if duration is None:
+            named = any(tuning.parts for _, tuning in self._plan.arms)
+            arms = {
+                name: _settings(observed.in_force, applied, named=named)
+                for name, applied in held.items()
+            }
+            reach = first_reach(summary, arms, rate)
+            duration = max(USUAL, 0.0 if reach is None else reach.duration)
+        found = Calibration(rate=rate, ceiling=ceiling, duration=duration, reach=reach)
+        self._watcher.calibrated(found)
         self._config["calibration"] = {"closed_loop_rate": ceiling, "share": _CALIBRATION_SHARE}
-        return rate
+        return found
 
-    def _describe(self, rate: float) -> dict[str, Any]:
+    def _describe(self, rate: float, duration: float) -> dict[str, Any]:
         plan = self._plan
         return {
             **self._config,
             "rate": rate,
-            "duration": plan.duration,
+            "duration": duration,
             "trials": plan.trials,
             "server": plan.site.server,
             "server_url": plan.site.server_url,
@@ -359,3 +391,20 @@ def _round_down(rate: float) -> float:
 def run(plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> Experiment:
     """Run an experiment to its end; the synchronous face of `Conductor.run`."""
     return trio.run(Conductor(plan, testbed, directory, watcher).run)
+
+
+def _settings(
+    site: Mapping[str, Mapping[str, str]], held: Mapping[str, Applied], *, named: bool
+) -> dict[str, dict[str, str]]:
+    """Return an arm's settings by role: those of a site, and over them what its rehearsal read.
+
+    Args:
+        site: read back at a site of any arm.
+        held: of the rehearsal, by role.
+        named: whether tunings name roles; where none does, both ends get what the client gets.
+    """
+    both = None if named else held[CLIENT]
+    return {
+        role: {**values, **(found.in_force if (found := held.get(role, both)) else {})}
+        for role, values in site.items()
+    }
