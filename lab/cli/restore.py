@@ -113,7 +113,7 @@ def _fleets(*, everything: bool) -> list[str]:
     from loadgen.fleet.errors import NoEngineError
 
     try:
-        client, _ = engine.connect()
+        client = engine.connect().client
     except NoEngineError:
         return []  # the containers' line has said so
     lines, kept = [], 0

@@ -183,7 +183,7 @@ def docker() -> list[Check]:
     """The engine, its image, and what labs have left on it."""
     # The SDK takes 0.2 s to import.
     from lab.testbed.docker.engine import Engine  # noqa: PLC0415 - 0.2 s for the SDK that only this check needs
-    from lab.testbed.docker.errors import endpoint  # noqa: PLC0415 - the same
+    from loadgen.fleet.engine import endpoint  # noqa: PLC0415 - the same
 
     try:
         engine = Engine()

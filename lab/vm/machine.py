@@ -28,6 +28,7 @@ from lab.testbed.processes import tool
 from lab.vm import script as files
 from lab.vm.cache import Kernel, cache_directory
 from lab.vm.names import GuestError, VmError
+from loadgen.fleet.owner import boot_id
 
 Accelerator = Literal["kvm", "emulation"]
 
@@ -140,17 +141,13 @@ def kvm_is_offered() -> bool:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     try:
-        return _kvm_failed().read_text(encoding="ascii") != _boot_id()
+        return _kvm_failed().read_text(encoding="ascii") != boot_id()
     except OSError:
         return True
 
 
 def _kvm_failed() -> Path:
     return cache_directory() / "kvm-failed"
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
 
 
 def run(
@@ -184,7 +181,7 @@ def run(
                 say("on KVM")
                 return guest.wait()
         except _NoSignError:
-            _kvm_failed().write_text(_boot_id(), encoding="ascii")
+            _kvm_failed().write_text(boot_id(), encoding="ascii")
     with _Guest(machine, make_script, "emulation", stdout, stderr) as guest:
         say("on emulated processors: what is counted holds, what is timed is the emulator's")
         guest.boot(machine.boot_within)

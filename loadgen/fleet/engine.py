@@ -1,17 +1,20 @@
 """Where the Docker engine is looked for, and what goes wrong with it, as one line each.
 
-As the `docker` command does: DOCKER_HOST, else the current context. The SDK's calls block.
+As the `docker` command does: DOCKER_HOST, else the current context. The SDK's calls block. The lab's
+testbed of containers begins here too.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import docker
+import docker.constants
 import docker.errors
 import requests.exceptions
 from docker.context import ContextAPI
@@ -20,6 +23,8 @@ from loadgen.fleet.errors import FleetError, NoEngineError
 
 OLDEST: Final = (1, 41)
 """The API of engine 20.10, the oldest that this was tested with."""
+ANSWER_WITHIN: Final = 5.0
+"""Seconds for an engine to say its version; an address where nobody is may swallow packets."""
 _UNIX: Final = "unix://"
 
 
@@ -27,7 +32,7 @@ def endpoint() -> str:
     """Return where the engine is looked for.
 
     Raises:
-        NoEngineError: for a context that there is not. The SDK would go to the local engine then.
+        NoEngineError: for a context that does not exist. The SDK would go to the local engine then.
     """
     if host := os.environ.get("DOCKER_HOST"):
         return host
@@ -39,8 +44,8 @@ def endpoint() -> str:
         raise NoEngineError(f"the docker context cannot be read: {reason_of(error)}") from error
     if known is None:
         raise NoEngineError(
-            f"there is no docker context {name or 'as the current one'}: docker context ls names "
-            "them, docker context use chooses one"
+            f"there is no docker context {name or 'as the current one'}",
+            "docker context ls names them, docker context use chooses one",
         )
     return host or "unix:///var/run/docker.sock"
 
@@ -52,7 +57,7 @@ def reason_of(error: Exception) -> str:
 
 
 def knock(where: str) -> None:
-    """Find out whether somebody listens at a socket file; the SDK's own words are hard to read.
+    """Find out whether a process listens at a socket file; the SDK's own words are hard to read.
 
     Other kinds of address are left to the SDK.
 
@@ -66,8 +71,8 @@ def knock(where: str) -> None:
             link.connect(where.removeprefix(_UNIX))
         except PermissionError:
             raise NoEngineError(
-                f"this user may not use the Docker engine at {where}: run as root, or add the user "
-                "to the group docker"
+                f"this user may not use the Docker engine at {where}",
+                "run as root, or add the user to the group docker",
             ) from None
         except OSError as error:
             raise no_engine(where, error.strerror or str(error)) from None
@@ -76,24 +81,26 @@ def knock(where: str) -> None:
 def no_engine(where: str, reason: str) -> NoEngineError:
     """Return the error that says where no engine answers, why, and what to do."""
     return NoEngineError(
-        f"no Docker engine answers at {where} ({reason}): start it (systemctl start docker), or "
-        "choose another one with `docker context use` or DOCKER_HOST"
+        f"no Docker engine answers at {where} ({reason})",
+        "start it (systemctl start docker), or choose another one with `docker context use` or "
+        "DOCKER_HOST",
     )
 
 
-def too_old(where: str, about: dict[str, Any]) -> str:
-    """Return what to say of an engine that is too old; nothing of one that is not."""
-    version = tuple(int(part) for part in str(about["ApiVersion"]).split("."))
-    if version >= OLDEST:
-        return ""
-    return (
-        f"the Docker engine at {where} is {about['Version']} (API {about['ApiVersion']}): 20.10 "
-        "(API 1.41) or later is needed"
-    )
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An engine that answers."""
+
+    client: Any
+    """The SDK's."""
+    where: str
+    """Its address."""
+    about: Mapping[str, Any]
+    """What it says of itself: `Version`, `ApiVersion` and more."""
 
 
-def connect() -> tuple[Any, str]:
-    """Return the SDK's client, and where its engine is.
+def connect(*, answer_within: float = ANSWER_WITHIN) -> Connection:
+    """Return a connection to the engine; its client is the caller's to close.
 
     Raises:
         NoEngineError: when no engine answers.
@@ -102,14 +109,24 @@ def connect() -> tuple[Any, str]:
     where = endpoint()
     knock(where)
     try:
-        client = docker.from_env(version="auto")
+        client = docker.from_env(version="auto", timeout=answer_within)
         about = client.version()
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    # The SDK reads the address as a URL, whose port may not be a number.
+    except (
+        docker.errors.DockerException,
+        requests.exceptions.RequestException,
+        ValueError,
+    ) as error:
         raise no_engine(where, reason_of(error)) from error
-    if reason := too_old(where, about):
+    client.api.timeout = docker.constants.DEFAULT_TIMEOUT_SECONDS
+    version = tuple(int(part) for part in str(about["ApiVersion"]).split("."))
+    if version < OLDEST:
         client.close()
-        raise FleetError(reason)
-    return client, where
+        raise FleetError(
+            f"the Docker engine at {where} is {about['Version']} (API {about['ApiVersion']})",
+            "20.10 (API 1.41) or later is needed",
+        )
+    return Connection(client, where, about)
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class Swarm:
     """
 
     def __init__(self, image: str, shards: int | None) -> None:
-        self._client, self._where = connect()
+        engine = connect()
+        self._client, self._where = engine.client, engine.where
         try:
             self._check_swarm()
             self._image_name = image
@@ -93,7 +94,8 @@ class Swarm:
             FleetError: when the engine does not answer, or is no manager any more.
         """
         self = cls.__new__(cls)
-        self._client, self._where = connect()
+        engine = connect()
+        self._client, self._where = engine.client, engine.where
         self._check_swarm()
         self._run = fleet.run
         self._image_name = ""

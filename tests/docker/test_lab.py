@@ -18,8 +18,8 @@ import pytest
 
 from lab.analysis.store import Stored, load
 from lab.testbed.docker.engine import Engine
-from lab.testbed.docker.errors import endpoint
 from lab.testbed.host.journal import Place
+from loadgen.fleet.engine import endpoint
 from tests.docker.conftest import docker, ended, lab, left_by
 
 FEW = "net.ipv4.ip_local_port_range = 20000 20599\n"

@@ -1,7 +1,7 @@
-"""The Docker engine, as far as the lab needs it: all calls of the SDK are in this file.
+"""The Docker engine, as far as the lab needs it: all its calls of the SDK are in this file.
 
-The SDK finds the engine as the `docker` command does: DOCKER_HOST, else the current context. Its
-calls block, so callers make them in threads. Whatever it raises becomes one line here.
+Where the engine is, `loadgen.fleet.engine` finds out. The SDK's calls block, so callers make them in
+threads. Whatever it raises becomes one line here.
 
 Everything that the lab makes carries the label `churnlab.lab`, whose value tells which process of
 which boot of which machine made it: `lab restore` removes what has no living owner.
@@ -19,28 +19,19 @@ from ipaddress import IPv4Network
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import docker
-import docker.constants
 import docker.errors
-import requests.exceptions
 from docker.types import IPAMConfig, IPAMPool
 
 from lab.testbed.base import TestbedError
 from lab.testbed.docker import orders
-from lab.testbed.docker.errors import (
-    endpoint,
-    knock,
-    no_engine,
-    reason_of,
-    translated,
-)
-from lab.testbed.docker.names import LAB, Owner, free_subnets
+from lab.testbed.docker.errors import NoEngineError, translated
+from lab.testbed.docker.names import LAB, free_subnets
+from loadgen.fleet import engine
+from loadgen.fleet import errors as fleet_errors
+from loadgen.fleet.engine import reason_of
+from loadgen.fleet.owner import Owner
 
 IMAGE: Final = "churnlab"
-OLDEST: Final = (1, 41)
-"""The API of engine 20.10, the oldest that this was tested with."""
-ANSWER_WITHIN: Final = 5.0
-"""Seconds for an engine to say its version; an address where nobody is may swallow packets."""
 _BUILD: Final = "docker build --tag {image} . (in the project's folder)"
 
 
@@ -87,28 +78,13 @@ class Engine:
     def __init__(self, image: str = IMAGE) -> None:
         self.image = image
         self._owner = Owner.this()
-        where = endpoint()
-        knock(where)
         try:
-            self._client = docker.from_env(version="auto", timeout=ANSWER_WITHIN)
-        # The SDK reads the address as a URL, whose port may not be a number.
-        except (
-            docker.errors.DockerException,
-            requests.exceptions.RequestException,
-            ValueError,
-        ) as error:
-            raise no_engine(where, reason_of(error)) from error
-        with translated("asking for its version"):
-            self.about: Mapping[str, Any] = self._client.version()
-        self._client.api.timeout = docker.constants.DEFAULT_TIMEOUT_SECONDS
-        version = tuple(int(part) for part in str(self.about["ApiVersion"]).split("."))
-        if version < OLDEST:
-            self.close()
-            raise TestbedError(
-                f"the Docker engine at {where} is {self.about['Version']} (API "
-                f"{self.about['ApiVersion']})",
-                "20.10 (API 1.41) or later is needed",
-            )
+            found = engine.connect()
+        except fleet_errors.NoEngineError as error:
+            raise NoEngineError(error.problem, error.remedy) from error
+        except fleet_errors.FleetError as error:
+            raise TestbedError(error.problem, error.remedy) from error
+        self._client, self.about = found.client, found.about
 
     def close(self) -> None:
         """Close the connections."""

@@ -33,8 +33,8 @@ from lab.testbed.docker.errors import EngineError
 from lab.testbed.docker.inside.server import PORT
 from lab.testbed.docker.orders import Seen, Serve
 from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
-from lab.testbed.host.journal import boot_id
 from lab.testbed.host.settings import host_wide
+from loadgen.fleet.owner import boot_id
 from loadgen.sample import ROLE_HOST
 
 MAX_SERVERS: Final = 200

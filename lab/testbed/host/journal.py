@@ -27,8 +27,8 @@ import msgspec
 from lab.sysctl.names import to_path
 from lab.sysctl.values import same_value, spaced
 from loadgen.errors import ChurnlabError
+from loadgen.fleet.owner import boot_id
 
-_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _MOST: Final = 1 << 20
 """Bytes of a copy that are read: a catalogue's worth of settings is a hundredth of that."""
 
@@ -69,11 +69,6 @@ class Journal:
     """In the order of writing."""
     lost: int = 0
     """Changes of which neither copy has an intact line."""
-
-
-def boot_id() -> str:
-    """Return what tells this boot of this machine from all others."""
-    return _BOOT.read_text().strip()
 
 
 def _state() -> Path:

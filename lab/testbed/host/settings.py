@@ -18,6 +18,7 @@ from lab.sysctl.values import same_value
 from lab.testbed.base import TestbedError
 from lab.testbed.host import guardian, journal
 from lab.testbed.host.journal import Change, Journal, JournalError, Place
+from loadgen.fleet.owner import boot_id
 
 OPTION: Final = "--allow-host-sysctls"
 
@@ -84,7 +85,7 @@ class HostSettings:
         if not changes:
             yield {}
             return
-        record = Journal(boot=journal.boot_id(), pid=os.getpid(), changes=changes)
+        record = Journal(boot=boot_id(), pid=os.getpid(), changes=changes)
         try:
             self._tell(changes)
             journal.write(self._place, record)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Change, Journal, Place, boot_id
+from lab.testbed.host.journal import Change, Journal, Place
 from lab.testbed.host.settings import take_lock
+from loadgen.fleet.owner import boot_id
 
 KEY = "net.ipv4.ip_local_port_range"
 

@@ -14,7 +14,8 @@ from lab.doctor import checks
 from lab.doctor.probe import Probed, tracked, tracks
 from lab.doctor.records import Check, Diagnosis
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Change, Journal, Place, boot_id
+from lab.testbed.host.journal import Change, Journal, Place
+from loadgen.fleet.owner import boot_id
 from loadgen.sampling.namespace import new_namespace, run_inside
 
 FINE = Probed(

@@ -13,7 +13,7 @@ from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import to_path
 from lab.sysctl.values import spaced
 from lab.testbed.docker.orders import Seen, in_force
-from lab.testbed.host.journal import boot_id
+from loadgen.fleet.owner import boot_id
 
 _ROOT = Path("/proc/sys")
 _WRITE_BITS = 0o222

@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -23,7 +24,10 @@ import pytest
 from lab.testbed.base import TestbedError
 from lab.testbed.docker import orders
 from lab.testbed.docker.engine import Engine
-from lab.testbed.docker.errors import NoEngineError, endpoint
+from lab.testbed.docker.errors import NoEngineError
+from loadgen.fleet import engine as engines
+from loadgen.fleet.engine import endpoint
+from loadgen.fleet.errors import FleetError
 
 VERSION = {"Version": "27.0", "ApiVersion": "1.46", "MinAPIVersion": "1.24"}
 
@@ -126,7 +130,8 @@ def test_an_engine_that_takes_the_call_and_says_nothing_is_given_up(
     where: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an address does behind which packets are swallowed, or an engine that hangs."""
-    monkeypatch.setattr("lab.testbed.docker.engine.ANSWER_WITHIN", 0.2)
+    answering = partial(engines.connect, answer_within=0.2)
+    monkeypatch.setattr(engines, "connect", answering)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(where))
         mute.listen(8)
@@ -194,7 +199,7 @@ def test_the_engine_is_looked_for_where_the_docker_command_looks(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     assert endpoint().startswith("unix://")
     monkeypatch.setenv("DOCKER_CONTEXT", "far")
-    with pytest.raises(NoEngineError, match="there is no docker context far; docker context ls"):
+    with pytest.raises(FleetError, match="there is no docker context far; docker context ls"):
         endpoint()
     (tmp_path / "config.json").write_text("{}")
     meta = tmp_path / "contexts/meta" / hashlib.sha256(b"far").hexdigest() / "meta.json"

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Change, Journal, JournalError, Place, boot_id
+from lab.testbed.host.journal import Change, Journal, JournalError, Place
+from loadgen.fleet.owner import boot_id
 from tests.lab.testbed.host.conftest import BUCKETS, MAX
 
 CHANGES = [

@@ -20,7 +20,7 @@ from lab.sysctl.catalogue import CATALOGUE
 from lab.testbed.docker import orders
 from lab.testbed.docker.inside import load, look, server, wait
 from lab.testbed.docker.orders import Load, Seen, Serve
-from lab.testbed.host.journal import boot_id
+from loadgen.fleet.owner import boot_id
 from loadgen.run import rundir
 from loadgen.run.resolve import default_workers, usable_cpus
 
