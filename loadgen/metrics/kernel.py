@@ -40,6 +40,7 @@ SOCKSTAT = (
         "sockets that no process holds any more, still being closed (all namespaces)",
         scope="machine",
         limit="sockstat_TCP_orphan_limit",
+        title="orphaned sockets, whole machine",
     ),
     Metric(
         "sockstat_TCP_orphan_limit",
@@ -58,6 +59,7 @@ SOCKSTAT = (
         "-",
         "sockets in TIME_WAIT",
         limit="sockstat_TCP_tw_limit",
+        title="TIME_WAIT sockets",
     ),
     Metric(
         "sockstat_TCP_tw_limit",
@@ -85,6 +87,7 @@ SOCKSTAT = (
         "memory that TCP buffers hold (all namespaces)",
         scope="machine",
         limit="sockstat_TCP_mem_limit",
+        title="TCP memory in pages, whole machine",
     ),
     Metric(
         "sockstat_TCP_mem_limit",
@@ -238,6 +241,7 @@ CONNTRACK = (
         "-",
         "connections in this namespace's conntrack table",
         limit="nf_conntrack_entries_limit",
+        title="conntrack entries",
     ),
     Metric(
         "nf_conntrack_entries_limit",
@@ -273,6 +277,7 @@ PORTS = (
         "local ports in use, TIME_WAIT included, by the (source, destination, destination port) "
         "that has the most of them",
         limit="ephemeral_ports_limit",
+        title="local ports in use",
     ),
     Metric(
         "ephemeral_ports_limit",
@@ -295,6 +300,7 @@ NAT = (
         "ports that source NAT holds toward one destination, the one that has the most of them; "
         "entries that have ended and are not forgotten yet included",
         limit="nat_ports_limit",
+        title="ports in use on the NAT",
     ),
     Metric(
         "nat_ports_limit",
@@ -332,6 +338,7 @@ LISTENER = (
         "-",
         "connections waiting for accept() at the target's listener, the fullest if several",
         limit="listen_queue_limit",
+        title="connections in the accept queue",
     ),
     Metric(
         "listen_queue_limit",

@@ -71,6 +71,7 @@ MACHINE = (
         "open files of the whole machine",
         scope="machine",
         limit="filefd_maximum",
+        title="open files, whole machine",
     ),
     Metric(
         "filefd_maximum",
@@ -111,6 +112,7 @@ PROCESS = (
         "open files of the process that is nearest to its limit",
         scope="process",
         limit="process_max_fds",
+        title="open files of the process",
     ),
     Metric(
         "process_max_fds",

@@ -61,9 +61,17 @@ _NGINX_ROWS: tuple[_Row, ...] = (
 
 
 def _server(
-    program: str, command: str, rows: tuple[_Row, ...], limits: dict[str, str]
+    name: str, command: str, rows: tuple[_Row, ...], limits: dict[str, str]
 ) -> tuple[Metric, ...]:
-    """Return the metrics that servers of one kind keep, and how many answered."""
+    """Return the metrics that servers of one kind keep, and how many answered.
+
+    Args:
+        name: the program, as people write it.
+        command: what asks it for them.
+        rows: the metrics.
+        limits: of those that count connections, the one that bounds them.
+    """
+    program = name.lower()
     source = f"{program} {command}"
     return (
         *(
@@ -76,6 +84,7 @@ def _server(
                 meaning,
                 scope="server",
                 limit=f"{program}_{limits[field]}" if field in limits else "",
+                title=f"{name} connections" if field in limits else "",
             )
             for field, kind, unit, since, meaning in rows
         ),
@@ -103,7 +112,7 @@ def _server(
 
 
 MEMCACHED = _server("memcached", "stats", _MEMCACHED_ROWS, {"curr_connections": "max_connections"})
-REDIS = _server("redis", "INFO", _REDIS_ROWS, {"connected_clients": "maxclients"})
+REDIS = _server("Redis", "INFO", _REDIS_ROWS, {"connected_clients": "maxclients"})
 NGINX = _server("nginx", "stub_status", _NGINX_ROWS, {})
 
 

@@ -25,3 +25,5 @@ class Metric(msgspec.Struct, frozen=True):
     """What the number is about. A machine's metric reads the same in every namespace."""
     limit: str = ""
     """The metric that this one runs into, where the kernel or the program sets such a limit."""
+    title: str = ""
+    """What people call it; of those that fail their users at their limit, and of no other."""

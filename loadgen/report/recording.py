@@ -11,12 +11,11 @@ from loadgen.metrics import CATALOGUE
 from loadgen.report import numbers
 from loadgen.units import format_duration
 from loadgen.watch.courses import Boiled, Course
-from loadgen.watch.headroom import TITLES
 from loadgen.watch.view import RATES
 from loadgen.watch.words import NOTHING, amount, endpoint, owner, rate, short_time, where
 
-_TITLES: Final = {**TITLES, "ephemeral_ports_in_use": "local ports, of the fullest destination",
-                  "listen_queue": "accept queue, of the fullest"}  # fmt: skip
+_FULLEST: Final = {"ephemeral_ports_in_use": "destination", "listen_queue": "listener"}
+"""Of which a recording has the fullest one's course only."""
 _LISTED: Final = 10
 
 
@@ -99,18 +98,14 @@ def _peaks(found: Boiled) -> list[Peak]:
     peaks = []
     for metric in CATALOGUE.values():
         course, limit = found.courses.get(metric.name), found.courses.get(metric.limit)
-        if (
-            not metric.limit
-            or course is None
-            or course.peak is None
-            or metric.name == "memcached_up"
-        ):
+        if not metric.title or course is None or course.peak is None:
             continue
         most = None if limit is None or limit.peak is None else limit.peak[0]
         value, moment = course.peak
+        one = _FULLEST.get(metric.name, "")
         peaks.append(
             Peak(
-                _TITLES.get(metric.name, metric.name),
+                metric.title + (f", of the fullest {one}" if one else ""),
                 amount(value),
                 NOTHING if most is None else amount(most),
                 value / most if most else None,

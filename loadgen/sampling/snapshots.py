@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from loadgen.accounting.sums import PREFIX
-from loadgen.metrics import SERVER_LIMITS
+from loadgen.metrics import CATALOGUE, SERVER_LIMITS
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_SERVER, Sample
 from loadgen.summary import Evidence, Number, SnapshotNote
@@ -126,16 +126,15 @@ def note(kept: Kept) -> SnapshotNote:
     )
 
 
-_GAUGES = (
-    ("ephemeral_ports_in_use", "ephemeral_ports_limit", "local ports in use"),
-    ("sockstat_TCP_tw", "sockstat_TCP_tw_limit", "sockets in TIME_WAIT"),
-    ("nf_conntrack_entries", "nf_conntrack_entries_limit", "conntrack entries"),
-    ("listen_queue", "listen_queue_limit", "connections waiting for accept()"),
-    *(
-        (kept.held, kept.limit, f"connections of {kept.program}")
-        for kept in SERVER_LIMITS
-        if kept.limit
-    ),
+_GAUGES = tuple(
+    CATALOGUE[name]
+    for name in (
+        "ephemeral_ports_in_use",
+        "sockstat_TCP_tw",
+        "nf_conntrack_entries",
+        "listen_queue",
+        *(kept.held for kept in SERVER_LIMITS if kept.limit),
+    )
 )
 
 
@@ -158,12 +157,12 @@ def _occupancy(t: float, role: str, place: Place) -> Iterable[Evidence]:
 
 
 def _gauges(t: float, role: str, values: Mapping[str, Number], where: str) -> Iterator[Evidence]:
-    for name, limit_name, what in _GAUGES:
-        value, limit = values.get(name), values.get(limit_name)
+    for metric in _GAUGES:
+        value, limit = values.get(metric.name), values.get(metric.limit)
         if value is None or limit is None or not (value or limit == 0):
             continue
-        text = f"{role}: {value:,} of {limit:,} {what}{where}"
-        yield Evidence(metric=name, value=value, limit=limit, role=role, at=t, text=text)
+        text = f"{role}: {value:,} of {limit:,} {metric.title}{where}"
+        yield Evidence(metric=metric.name, value=value, limit=limit, role=role, at=t, text=text)
 
 
 def _fullness(item: Evidence) -> float:

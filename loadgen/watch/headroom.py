@@ -25,18 +25,8 @@ LATEST = 600.0
 POOLS = 8
 """The fullest pools and listeners that are shown; a busy proxy has thousands."""
 
-_APART = {"ephemeral_ports_in_use", "listen_queue", "memcached_up", "redis_up", "nginx_up"}
-"""Each pool and each listener has a gauge of its own; a server that is down is no limit."""
-TITLES = {
-    "sockstat_TCP_tw": "TIME_WAIT sockets",
-    "sockstat_TCP_orphan": "orphaned sockets, whole machine",
-    "sockstat_TCP_mem": "TCP memory in pages, whole machine",
-    "nf_conntrack_entries": "conntrack entries",
-    "filefd_allocated": "open files, whole machine",
-    "process_open_fds": "open files of the process",
-    "memcached_curr_connections": "memcached connections",
-}
-"""How a metric with a limit is called for people; the metric's own name where it is not here."""
+_APART = {"ephemeral_ports_in_use", "listen_queue"}
+"""Each pool and each listener has a gauge of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +125,9 @@ class History:
     def _of_metrics(self) -> Iterable[Gauge]:
         for metric in CATALOGUE.values():
             value, limit = self.latest(metric.name), self.latest(metric.limit)
-            if metric.limit and metric.name not in _APART and value is not None and limit:
-                title = TITLES.get(metric.name, metric.name)
-                yield Gauge(metric.name, title, value, limit, growth=self.growth(metric.name))
+            if metric.title and metric.name not in _APART and value is not None and limit:
+                growth = self.growth(metric.name)
+                yield Gauge(metric.name, metric.title, value, limit, growth=growth)
 
     def _of_pools(self) -> Iterable[Gauge]:
         limit = self.latest("ephemeral_ports_limit")

@@ -46,6 +46,13 @@ def test_limits_are_gauges_of_the_catalogue() -> None:
             assert metric.unit == limit.unit
 
 
+def test_what_fails_its_users_at_its_limit_has_a_name_for_people() -> None:
+    """How many servers answer has a bound, and fails nobody when it is reached."""
+    titled = {metric.name for metric in CATALOGUE.values() if metric.title}
+    limited = {metric.name for metric in CATALOGUE.values() if metric.limit}
+    assert titled == {name for name in limited if not name.endswith("_up")}
+
+
 def test_families_are_found() -> None:
     found = find("generator_outcome_ok")
     assert found is not None

@@ -316,7 +316,7 @@ def test_the_report_and_its_page() -> None:
     told = report.tell(found)
     text = report.text(told, "index.html")
     assert "2001-09-09 01:47:01  listener drops" in text
-    assert "local ports, of the fullest destination: 14,500 of 28,232, 51.4%" in text
+    assert "local ports in use, of the fullest destination: 14,500 of 28,232, 51.4%" in text
     assert "10.0.0.5:11211" in text
     assert "\x1b" not in text
     html = page.render(found, told)
