@@ -99,12 +99,13 @@ class Target:
     @property
     def authority(self) -> str:
         """Host and port as a URL has them, the scheme's own port left out (RFC 3986, 3.2)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == SCHEMES[self.scheme].port else f"{host}:{self.port}"
+        if self.port == SCHEMES[self.scheme].port:
+            return bracketed(self.host)
+        return endpoint(self.host, self.port)
 
     def __str__(self) -> str:
         """Return a form that `parse_target` reads, without the credentials."""
-        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        place = endpoint(self.host, self.port)
         return place if self.scheme == DEFAULT_SCHEME else f"{self.scheme}://{place}{self.path}"
 
 
@@ -200,6 +201,16 @@ def allowed(address: str, extra: Iterable[Network] = ()) -> bool:
     """Return whether load may go to `address`, given the networks that the user allowed."""
     parsed = _plain(address)
     return any(parsed in network for network in (*SAFE, *extra))
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port: IPv6 in brackets (RFC 3986, 3.2.2)."""
+    return f"[{host}]" if ":" in host else host
+
+
+def endpoint(host: str, port: int) -> str:
+    """Return `HOST:PORT`, or `[V6]:PORT`."""
+    return f"{bracketed(host)}:{port}"
 
 
 def is_loopback(address: str) -> bool:

@@ -46,6 +46,14 @@ def shortened(text: str, most: int = 40) -> str:
     return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
+def spaced(text: str) -> str:
+    r"""Return a text with its words parted by single blanks: on one line, and as values are kept.
+
+    The kernel prints a sysctl with tabs and a line feed (`5000\t65000\n`); a file may have any blanks.
+    """
+    return " ".join(text.split())
+
+
 def exact(value: float) -> str:
     """Return the shortest decimal number, without an exponent, that reads back as `value`."""
     return f"{Decimal(repr(value)):f}".removesuffix(".0")

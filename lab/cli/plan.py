@@ -12,6 +12,7 @@ from lab.cli import options
 from loadgen.cli import types
 from loadgen.cli.group import fail
 from loadgen.errors import Exit, writing
+from loadgen.units import spaced
 
 if TYPE_CHECKING:
     from lab.capacity import Load
@@ -242,7 +243,7 @@ def _proxy_plan(chosen: dict[str, Any], demand: Load) -> tuple[Plan, str]:
     proxy = replace(demand, sources=1, local_port_range=None, bind_early=False)
     plan, note = _plan_for(chosen, proxy)
     clients, _ = _plan_for(chosen, replace(demand, destinations=1))
-    theirs = " ".join(" ".join(line.split()) for line in forecast_lines(clients.now)[:2])
+    theirs = " ".join(spaced(line) for line in forecast_lines(clients.now)[:2])
     addresses = "address" if demand.sources == 1 else "addresses"
     told = (
         "this is the plan of the proxy, a client of its servers like any other; the clients, "

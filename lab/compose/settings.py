@@ -9,9 +9,8 @@ import msgspec
 
 from lab.analysis.records import AFTER, BEFORE
 from lab.sysctl.tuning import Setting, to_text
-from lab.sysctl.values import spaced
 from loadgen.config import CloseMode, LoadOptions, parse_mix
-from loadgen.units import parse_duration
+from loadgen.units import parse_duration, spaced
 
 MAX_TRIALS: Final = 50
 """Of each arm: every trial is a container, and a Docker network has some 250 addresses to give."""

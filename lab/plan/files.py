@@ -10,6 +10,7 @@ from lab.capacity import KEYS
 from lab.plan.records import Plan
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.tuning import parse
+from loadgen.units import spaced
 
 _CLOSES: Final = {
     "client": "closed by the client",
@@ -105,7 +106,7 @@ def compared(plan: Plan, sysctls: Mapping[str, str]) -> tuple[str, str]:
 def _settings(values: Mapping[str, str]) -> list[str]:
     # A namespace without connection tracking has none of its settings.
     return [
-        f"{'-' if key.startswith('net.netfilter.') else ''}{key} = {' '.join(value.split())}"
+        f"{'-' if key.startswith('net.netfilter.') else ''}{key} = {spaced(value)}"
         for key, value in values.items()
     ]
 

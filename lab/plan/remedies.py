@@ -41,7 +41,7 @@ from lab.plan.notes import notes_on
 from lab.plan.records import Line, Plan, Side
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import DAEMONS
-from lab.sysctl.values import spaced
+from loadgen.units import spaced
 
 HEADROOM: Final = 1.15
 """How much more than the asked rate a tuning is made for: arrivals come in bunches, and a port that

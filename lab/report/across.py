@@ -17,7 +17,7 @@ from lab.analysis.store import Stored, StoredTrial, StoreError
 from lab.analysis.text import moment
 from lab.analysis.verdict import REGRESSION
 from lab.report.writing import compare_stored, write_reports
-from lab.sysctl.values import spaced
+from loadgen.units import spaced
 
 
 class _Side(msgspec.Struct, frozen=True):

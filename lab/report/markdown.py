@@ -7,6 +7,7 @@ from typing import Final
 
 from lab.analysis.records import AFTER, BEFORE, Comparison, Experiment
 from lab.report.view import LABELS, facts, host_rows, metric_rows, prediction_rows, reasons, title
+from loadgen.units import spaced
 
 _ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")
 _MOST: Final = 12
@@ -15,7 +16,7 @@ _MOST: Final = 12
 
 def escape(value: str) -> str:
     """Return `value` so that Markdown shows it as it is, on one line, even in a table."""
-    return _ACTIVE.sub(r"\\\1", " ".join(value.split()))
+    return _ACTIVE.sub(r"\\\1", spaced(value))
 
 
 def _list(title: str, lines: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lab.analysis.records import Arm, Experiment
-from lab.sysctl.values import spaced
+from loadgen.units import spaced
 
 _UNREADABLE: Final = "not read"
 

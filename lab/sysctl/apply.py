@@ -32,8 +32,9 @@ from lab.sysctl.judge import MISSING, File, judge, left_out
 from lab.sysctl.names import to_key, to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
-from lab.sysctl.values import same_value, spaced
+from lab.sysctl.values import same_value
 from loadgen.sampling.namespace import own_namespace, run_inside
+from loadgen.units import spaced
 
 _ROOT: Final = Path("/proc/sys")
 _RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})

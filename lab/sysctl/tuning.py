@@ -28,8 +28,9 @@ from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, obsolete, to_key
-from lab.sysctl.values import integers, spaced, unfit_value
+from lab.sysctl.values import integers, unfit_value
 from loadgen.errors import ChurnlabError
+from loadgen.units import spaced
 
 _GLOB: Final = frozenset("*?[")
 _DEVICE_GLOB: Final = re.compile(r"net/ipv[46]/(conf|neigh)/[^/]+/[^/*?\[]+")

@@ -6,16 +6,9 @@ import re
 from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
+from loadgen.units import spaced
 
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
-
-
-def spaced(value: str) -> str:
-    r"""Return a value with its words parted by single blanks, the form in which values are kept.
-
-    The kernel prints tabs and a line feed (`5000\t65000\n`); a file may have any blanks.
-    """
-    return " ".join(value.split())
 
 
 def integers(value: str) -> tuple[int, ...] | None:
@@ -84,7 +77,7 @@ def unfit_value(key: str, value: str) -> str:
         bare = bare.replace("-", " ").replace(",", " ")
     bare = _WORDS.get(bare.lower(), bare)
     fits = ports(bare) is not None if entry.kind == "ports" else integers(bare) is not None
-    remedy = f"write {' '.join(bare.split())}" if bare and fits else "correct the value"
+    remedy = f"write {spaced(bare)}" if bare and fits else "correct the value"
     what = "port list" if entry.kind == "ports" else "whole number"
     if value[:1] in {'"', "'"} and fits:
         return (

@@ -35,6 +35,7 @@ import trio
 from lab.testbed.base import TestbedError, UntestableError
 from loadgen.run.environment import describe
 from loadgen.summary import emulated
+from loadgen.units import spaced
 
 PATIENCE: Final = 30.0
 """Seconds a tool may take. The longest, conntrack with 262,144 entries, takes about 2."""
@@ -119,7 +120,7 @@ def run_tool(
     except subprocess.TimeoutExpired:
         raise UntestableError(f"{command[0]} took longer than {patience:g} s here") from None
     if done.returncode != 0:
-        said = " ".join(done.stderr.decode(errors="replace").split())[:300]
+        said = spaced(done.stderr.decode(errors="replace"))[:300]
         raise UntestableError(f"{command[0]} failed: {said or f'exit code {done.returncode}'}")
     return done.stdout.decode(errors="replace")
 

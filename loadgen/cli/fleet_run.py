@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from loadgen.fleet.record import FILE, Fleet, Kind, Seat
 from loadgen.fleet.shard import read_key
 from loadgen.report import page
 from loadgen.run import rundir
+from loadgen.run.resolve import source_toward
 from loadgen.schedule import parse_schedule
 from loadgen.target import parse_target
 from loadgen.thresholds import parse_threshold
@@ -167,10 +167,8 @@ def route_from(addresses: Iterable[str]) -> str:
         FleetError: when there is a route to none of them.
     """
     for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
-            probe.connect((address, 9))  # of a datagram socket: looks up the route, sends nothing
-            return str(probe.getsockname()[0])
+        if (own := source_toward(address)) is not None:
+            return own
     raise FleetError(
         "this machine has no route to any node", "say how shards reach it: --collector HOST:PORT"
     )

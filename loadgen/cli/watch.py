@@ -11,6 +11,7 @@ import click
 
 from loadgen.cli import types
 from loadgen.cli.group import fail
+from loadgen.target import endpoint
 
 if TYPE_CHECKING:
     from loadgen.watch.openmetrics import Exporter
@@ -151,6 +152,6 @@ def _exporter(where: tuple[str, int] | None) -> Exporter | None:
         fail(f"--listen {host}:{port}: {error.strerror}; give another address or port")
     except ValueError as error:
         fail(f"--listen: {error}")
-    shown = f"[{host}]" if ":" in host else host or "127.0.0.1"
-    click.echo(f"serving http://{shown}:{exporter.port}/metrics", err=True)
+    shown = endpoint(host or "127.0.0.1", exporter.port)
+    click.echo(f"serving http://{shown}/metrics", err=True)
     return exporter

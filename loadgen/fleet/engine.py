@@ -20,6 +20,7 @@ import requests.exceptions
 from docker.context import ContextAPI
 
 from loadgen.fleet.errors import FleetError, NoEngineError
+from loadgen.units import spaced
 
 OLDEST: Final = (1, 41)
 """The API of engine 20.10, the oldest that this was tested with."""
@@ -53,7 +54,7 @@ def endpoint() -> str:
 def reason_of(error: Exception) -> str:
     """Return what an exception of the SDK says, as one line of bounded length."""
     text = str(getattr(error, "explanation", None) or error)
-    return " ".join(text.split())[:500]
+    return spaced(text)[:500]
 
 
 def knock(where: str) -> None:

@@ -17,6 +17,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Final
 
+from loadgen.target import endpoint
+
 _KEY: Final = "fleet.key"
 _FOLDER: Final = "/run/secrets/churnlab"
 _USER: Final = 911
@@ -110,7 +112,7 @@ def _container(image: str, collector: tuple[str, int]) -> dict[str, Any]:
         "env": [
             {
                 "name": "CHURNLAB_COLLECTOR",
-                "value": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+                "value": endpoint(host, port),
             },
             {"name": "CHURNLAB_FLEET_KEY", "value": f"{_FOLDER}/{_KEY}"},
             {"name": "CHURNLAB_SEAT", "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},

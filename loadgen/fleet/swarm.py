@@ -29,6 +29,8 @@ from loadgen.fleet.engine import connect, translated
 from loadgen.fleet.errors import FleetError
 from loadgen.fleet.owner import Owner
 from loadgen.fleet.record import Fleet, Seat
+from loadgen.target import endpoint
+from loadgen.units import spaced
 
 LABEL: Final = "churnlab.fleet"
 """Of services and secrets: whose they are. Of an image: which version of `loadgen.fleet.wire` it has."""
@@ -173,7 +175,6 @@ class Swarm:
             if self._global
             else ServiceMode("replicated-job", replicas=count, concurrency=count)
         )
-        host = f"[{fleet.host}]" if ":" in fleet.host else fleet.host
         with translated("making the run's secret"):
             secret = self._client.secrets.create(name=fleet.run, data=key, labels=labels)
         with translated("starting the shards"):
@@ -189,7 +190,7 @@ class Swarm:
                     SecretReference(secret.id, fleet.run, filename=_KEY, uid=_USER, mode=0o400)
                 ],
                 env=[
-                    f"CHURNLAB_COLLECTOR={host}:{fleet.port}",
+                    f"CHURNLAB_COLLECTOR={endpoint(fleet.host, fleet.port)}",
                     f"CHURNLAB_FLEET_KEY=/run/secrets/{_KEY}",
                     # Templates of Swarm's; a global job's tasks have no slot of their own.
                     "CHURNLAB_SEAT={{.Node.ID}}"
@@ -224,7 +225,7 @@ class Swarm:
         return found
 
     def _why(self, status: Mapping[str, Any], state: str) -> str:
-        reason = " ".join(str(status.get("Err") or status.get("Message") or state).split())[:300]
+        reason = spaced(str(status.get("Err") or status.get("Message") or state))[:300]
         if "No such image" in reason:
             name = self._image_name or "the image"
             return (

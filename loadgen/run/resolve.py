@@ -52,6 +52,14 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
+def source_toward(address: str) -> str | None:
+    """Return this namespace's own address on the way to another; None where no route leads there."""
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe, suppress(OSError):
+        probe.connect((address, 9))  # of a datagram socket: looks up the route and sends nothing
+        return str(probe.getsockname()[0])
+    return None
+
+
 def _is_local(address: str) -> bool:
     """Return whether an interface of the thread's namespace has the address.
 
@@ -59,10 +67,7 @@ def _is_local(address: str) -> bool:
     would not do: it accepts any address where net.ipv4.ip_nonlocal_bind is on (ip-sysctl.rst), as
     it is on hosts with floating addresses, and load would go anywhere from there.
     """
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect((address, 9))  # of a datagram socket: looks up the route and sends nothing
-        return bool(probe.getsockname()[0] == address)
-    return False
+    return source_toward(address) == address
 
 
 def _can_bind(address: str) -> bool:
@@ -88,8 +93,7 @@ def check_sources(sources: Iterable[str], targets: Collection[tuple[str, int]] =
     """
     for source in sources:
         try:
-            family = socket.AF_INET6 if ":" in source else socket.AF_INET
-            socket.inet_pton(family, source)
+            socket.inet_pton(_family(source), source)
         except OSError:
             raise ValueError(f"source {source!r} is not an IP address") from None
         if any(_family(host) != _family(source) for host, _ in targets):

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from loadgen.target import endpoint
+
 Endpoint = tuple[str, int]
 
 _NETLINK_SOCK_DIAG = 4
@@ -63,8 +65,7 @@ class Pool:
 
     def __str__(self) -> str:
         """Return the pool as `198.18.0.1 > 198.18.0.2:11211`."""
-        host = f"[{self.destination}]" if ":" in self.destination else self.destination
-        return f"{self.source} > {host}:{self.port}"
+        return f"{self.source} > {endpoint(self.destination, self.port)}"
 
 
 @dataclass(frozen=True, slots=True)

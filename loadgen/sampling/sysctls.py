@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadgen.sampling.files import within
+from loadgen.units import spaced
 
 _ROOT = Path("/proc/sys")
 
@@ -72,6 +73,7 @@ WATCHED: tuple[str, ...] = (
     "fs.file-max",
     "fs.nr_open",
 )
+
 """By dotted key. Those that a kernel or a namespace does not have are left out of the answer."""
 
 
@@ -82,7 +84,7 @@ def _read_all() -> dict[str, str]:
             text = (_ROOT / key.replace(".", "/")).read_text()
         except OSError:
             continue
-        values[key] = " ".join(text.split())
+        values[key] = spaced(text)
     return values
 
 

@@ -17,6 +17,7 @@ from loadgen.metrics import CATALOGUE
 from loadgen.sampling.sock_diag import Listener, Pool
 from loadgen.search import takes_again
 from loadgen.summary import Number
+from loadgen.target import endpoint
 
 WINDOW = 10.0
 """Seconds over which growth is taken."""
@@ -137,10 +138,9 @@ class History:
             yield Gauge("ephemeral_ports_in_use", "ports, toward any one server", 0, limit)
         fullest = sorted(self._pools.items(), key=lambda item: item[1], reverse=True)
         for pool, used in fullest[:POOLS]:
-            host = f"[{pool.destination}]" if ":" in pool.destination else pool.destination
             yield Gauge(
                 "ephemeral_ports_in_use",
-                f"ports toward {host}:{pool.port} from {pool.source}",
+                f"ports toward {endpoint(pool.destination, pool.port)} from {pool.source}",
                 used,
                 limit,
                 {
@@ -154,10 +154,9 @@ class History:
     def _of_listeners(self) -> Iterable[Gauge]:
         fullest = sorted(self._listeners, key=lambda item: item.queue, reverse=True)
         for item in fullest[:POOLS]:
-            host = f"[{item.address}]" if ":" in item.address else item.address
             yield Gauge(
                 "listen_queue",
-                f"accept queue of {host}:{item.port}",
+                f"accept queue of {endpoint(item.address, item.port)}",
                 item.queue,
                 item.limit,
                 {"address": item.address, "port": str(item.port)},

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from loadgen.summary import Number
+from loadgen.target import endpoint
 from loadgen.watch.headroom import Gauge
 from loadgen.watch.recording import Moment
 from loadgen.watch.view import RATES
 from loadgen.watch.who import Destination, Who
-from loadgen.watch.words import amount, endpoint
+from loadgen.watch.words import amount
 
 MARKS: Final = (0.5, 0.8, 1.0)
 _FALLS: Final = 0.9

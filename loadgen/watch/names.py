@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
+from loadgen.target import bracketed
 from loadgen.watch.who import Who, endpoints
 
 _MOST: Final = 1000
@@ -41,7 +42,7 @@ class Names:
                 self._queue.put(host)
             name, service = self._hosts.get(host), _service(port)
             if name is not None or service:
-                shown = name or (f"[{host}]" if ":" in host else host)
+                shown = name or bracketed(host)
                 found[host, port] = f"{shown}:{service or port}" if port else shown
         self.known = found
         return found

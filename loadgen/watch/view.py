@@ -197,12 +197,8 @@ def _destinations(who: Who, look: Look, width: int, most: int) -> Table:
         style = "" if line.share is None else _style(line.share)
         share = NOTHING if line.share is None else f"{line.share:.1%}"
         table.add_row(
-            *(
-                [Text(words.endpoint(line.source, 0, look.names).removesuffix(":0"))]
-                if wide
-                else []
-            ),
-            Text(words.endpoint(line.destination, line.port, look.names)),
+            *([Text(words.named(line.source, 0, look.names))] if wide else []),
+            Text(words.named(line.destination, line.port, look.names)),
             amount(line.held),
             *([] if narrow else [Text(share, style=style)]),
             words.rate(line.rate),
@@ -243,8 +239,8 @@ def _clients(who: Who, look: Look, most: int) -> Table:
     )  # fmt: skip
     for line in who.clients[:most]:
         table.add_row(
-            Text(words.endpoint(line.client, 0, look.names).removesuffix(":0")),
-            Text(words.endpoint(line.address, line.port, look.names)),
+            Text(words.named(line.client, 0, look.names)),
+            Text(words.named(line.address, line.port, look.names)),
             amount(line.live), amount(line.time_wait), words.rate(line.rate),
         )  # fmt: skip
     return _settled(table)
@@ -258,8 +254,8 @@ def _tracked(who: Who, look: Look, most: int) -> Table:
     )  # fmt: skip
     for line in who.tracked[:most]:
         table.add_row(
-            Text(words.endpoint(line.source, 0, look.names).removesuffix(":0")),
-            Text(words.endpoint(line.destination, line.port, look.names)),
+            Text(words.named(line.source, 0, look.names)),
+            Text(words.named(line.destination, line.port, look.names)),
             amount(line.entries),
             f"{line.share:.1%}",
         )

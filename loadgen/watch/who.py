@@ -19,6 +19,7 @@ from loadgen.sampling.owners import Owner
 from loadgen.sampling.sock_diag import Pool
 from loadgen.sampling.tracked import Tracked
 from loadgen.summary import Record
+from loadgen.target import endpoint
 from loadgen.watch.forecast import Rules, closing_rate, toll
 from loadgen.watch.places import place
 
@@ -318,13 +319,8 @@ def _holder(
         live=live,
         share=round(sum(pools.values()) / every, 4),
         rate=_rounded(sum(known), 1) if known else None,
-        destinations=[_short(pool) for pool, _ in pools.most_common(3)],
+        destinations=[endpoint(pool.destination, pool.port) for pool, _ in pools.most_common(3)],
     )
-
-
-def _short(pool: Pool) -> str:
-    host = f"[{pool.destination}]" if ":" in pool.destination else pool.destination
-    return f"{host}:{pool.port}"
 
 
 def endpoints(found: Who) -> Iterable[tuple[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loadgen.target import bracketed, endpoint
 from loadgen.units import format_duration
 from loadgen.watch.who import Destination, Holder
 
@@ -32,11 +33,9 @@ def short_time(seconds: float | None) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
-def endpoint(host: str, port: int, names: Mapping[tuple[str, int], str] | None = None) -> str:
-    """Return address and port; under another name where there is one."""
-    if names and (name := names.get((host, port))):
-        return name
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def named(host: str, port: int, names: Mapping[tuple[str, int], str]) -> str:
+    """Return address and port, the address alone for port 0; under another name where one is known."""
+    return names.get((host, port)) or (endpoint(host, port) if port else bracketed(host))
 
 
 def outlook(line: Destination) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.units import format_bytes, format_duration, parse_bytes, parse_duration
+from loadgen.units import format_bytes, format_duration, parse_bytes, parse_duration, spaced
 
 
 @pytest.mark.parametrize(
@@ -115,3 +115,11 @@ def test_any_text_is_bytes_or_a_value_error(text: str) -> None:
         parse_bytes(text)
     except ValueError:
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("5000\t65000\n", "5000 65000"), ("  bbr ", "bbr"), ("a\n\nb", "a b"), ("\n", ""), ("", "")],
+)
+def test_words_are_parted_by_single_blanks(text: str, kept: str) -> None:
+    assert spaced(text) == kept

@@ -25,9 +25,10 @@ from typing import Final
 import msgspec
 
 from lab.sysctl.names import to_path
-from lab.sysctl.values import same_value, spaced
+from lab.sysctl.values import same_value
 from loadgen.errors import ChurnlabError
 from loadgen.fleet.owner import boot_id
+from loadgen.units import spaced
 
 _MOST: Final = 1 << 20
 """Bytes of a copy that are read: a catalogue's worth of settings is a hundredth of that."""

@@ -13,7 +13,7 @@ from loadgen.report.page.series import tracks
 from loadgen.run import rundir
 from loadgen.run.stored import Salvaged
 from loadgen.summary import Latency, Summary
-from loadgen.units import format_duration
+from loadgen.units import format_duration, spaced
 
 PAGE: Final = "index.html"
 _PERCENTILES: Final = {
@@ -179,7 +179,7 @@ def _sysctls(found: Salvaged) -> list[dict[str, Any]]:
     settings: dict[tuple[str, str], list[str]] = {}
     for role, values in (found.about.sysctls if found.about is not None else {}).items():
         for key, value in values.items():
-            settings.setdefault((key, " ".join(value.split())), []).append(role)
+            settings.setdefault((key, spaced(value)), []).append(role)
     return [
         {"key": key, "value": value, "roles": roles}
         for (key, value), roles in sorted(settings.items())

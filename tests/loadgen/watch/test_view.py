@@ -10,6 +10,7 @@ from loadgen.watch.headroom import History, Reading
 from loadgen.watch.terminal import after
 from loadgen.watch.view import ORDERS, Look, bar, renderable
 from loadgen.watch.who import Memory, Who, who
+from loadgen.watch.words import named
 from tests.loadgen.watch.test_forecast import steady
 from tests.loadgen.watch.test_who import CRON, ONE, RULES, TWO, WEB, live
 
@@ -92,3 +93,16 @@ def test_plain_terminals_get_ascii_bars() -> None:
     ]
     assert bars
     assert not any("█" in line or "░" in line for line in bars)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "shown"),
+    [
+        ("10.0.0.1", 0, "10.0.0.1"),
+        ("10.0.0.1", 10, "10.0.0.1:10"),
+        ("2001:db8::1", 0, "[2001:db8::1]"),
+        ("2001:db8::1", 11211, "cache:memcache"),
+    ],
+)
+def test_a_place_has_its_name_where_one_is_known(host: str, port: int, shown: str) -> None:
+    assert named(host, port, {("2001:db8::1", 11211): "cache:memcache"}) == shown

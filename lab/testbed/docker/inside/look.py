@@ -11,9 +11,9 @@ import msgspec
 from lab.sysctl.apply import namespace_keys
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import to_path
-from lab.sysctl.values import spaced
 from lab.testbed.docker.orders import Seen, in_force
 from loadgen.fleet.owner import boot_id
+from loadgen.units import spaced
 
 _ROOT = Path("/proc/sys")
 _WRITE_BITS = 0o222
