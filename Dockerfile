@@ -1,4 +1,4 @@
-# One image for every role of the Docker lab: memcached server, client and reporter.
+# One image for every role of the Docker lab: server (memcached, Redis, nginx), client and reporter.
 #
 #   docker build --tag churnlab .
 #
@@ -10,7 +10,8 @@
 
 FROM debian:trixie-slim AS build
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates memcached python3 python3-venv \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates memcached nginx python3 python3-venv redis-server \
     && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/churnlab
 WORKDIR /source
@@ -24,19 +25,21 @@ RUN --mount=type=secret,id=ca_bundle,target=/run/secrets/ca_bundle,required=fals
     && /opt/churnlab/bin/pip uninstall --quiet --yes pip
 
 FROM debian:trixie-slim
-# memcached's program and the libraries it loads: its package brings Perl too, 50 MB for one script.
+# The servers' programs and the libraries they load: memcached's package brings Perl too, 50 MB for one
+# script, and nginx' brings iproute2.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libevent-2.1-7t64 libsasl2-2 python3 \
+    && apt-get install --yes --no-install-recommends \
+        libatomic1 libevent-2.1-7t64 libjemalloc2 liblzf1 libsasl2-2 python3 \
     && rm -rf /var/lib/apt/lists/* /var/cache/debconf/* \
     && useradd --system --no-create-home --uid 911 churnlab \
     && install --directory --owner churnlab --group churnlab /runs
-COPY --from=build /usr/bin/memcached /usr/bin/memcached
+COPY --from=build /usr/bin/memcached /usr/bin/redis-server /usr/sbin/nginx /usr/bin/
 COPY --from=build /opt/churnlab /opt/churnlab
 ENV PATH=/opt/churnlab/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1
 WORKDIR /runs
 USER churnlab
 # The version of what the lab and the image say to each other; lab/testbed/docker/engine.py checks it.
-LABEL churnlab.image="2"
+LABEL churnlab.image="3"
 # The version of what a shard and its control machine say to each other; loadgen/fleet/wire.py has it.
 LABEL churnlab.fleet="1"
 CMD ["lab", "--help"]

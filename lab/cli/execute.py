@@ -19,7 +19,7 @@ from lab.testbed.faults import check_faults, parse_fault
 from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
-from lab.testbed.servers import kind_of
+from lab.testbed.servers import kind_of, require
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, Plan, run
 from lab.tunings import demand_of, load_for
@@ -134,9 +134,9 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
                 "run the lab on the engine's own host",
             )
     else:
-        needs = kind_of(site).needs
+        require(kind_of(site))
         ensure_privileges()
-        testbed = NetnsTestbed(needs=[needs] if needs else [])
+        testbed = NetnsTestbed(needs=())
         testbed.check()
     if options["allow_host_sysctls"]:
         testbed = HostTuned(testbed, stack.enter_context(HostSettings()))

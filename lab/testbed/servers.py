@@ -57,7 +57,7 @@ class Kind:
     answer: bytes = b""
     """What its answer begins with."""
     needs: str = ""
-    """The tool that has to be installed; empty for a command, which its start tells of."""
+    """The program that has to be there."""
 
     def target(self, address: str) -> str:
         """Return how loadgen calls the server at this address."""
@@ -157,7 +157,8 @@ def kind_of(plan: SitePlan) -> Kind:
     """Return what the plan's servers are.
 
     Raises:
-        TestbedError: when they are neither a kind of the table nor a command that can be.
+        TestbedError: when they are neither a kind of the table nor a command. Whether its program is
+            there is another question, see `require`.
     """
     known = KINDS.get(plan.server)
     if known is not None:
@@ -173,8 +174,6 @@ def kind_of(plan: SitePlan) -> Kind:
         words = shlex.split(plan.server)
     except ValueError as error:
         raise TestbedError(f"--server {plan.server[:80]!r}: {error}") from None
-    if shutil.which(words[0]) is None:
-        raise TestbedError(f"--server: there is no command {words[0]!r}")
     url = plan.server_url or _COMMAND_URL
     try:
         parse_target(_filled(url, "198.19.0.1", COMMAND_PORT))
@@ -185,7 +184,20 @@ def kind_of(plan: SitePlan) -> Kind:
         port=COMMAND_PORT,
         url=url,
         command=lambda _, address, __: [_filled(word, address, COMMAND_PORT) for word in words],
+        needs=words[0],
     )
+
+
+def require(kind: Kind) -> None:
+    """Make sure that the program of a kind is on this machine, or in this container.
+
+    Raises:
+        TestbedError: when it is not.
+    """
+    if kind.name in KINDS:
+        tool(kind.needs)
+    elif shutil.which(kind.needs) is None:
+        raise TestbedError(f"--server: there is no command {kind.needs!r}")
 
 
 def said_by(output: bytes) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,8 @@ from lab.testbed.docker.engine import Engine, Leftover
 from lab.testbed.docker.orders import LABEL
 
 ROOT = Path(__file__).parents[2]
-IMAGE = "churnlab-test"
+IMAGE = f"churnlab-test-{zlib.crc32(str(ROOT).encode()):08x}"
+"""Each checkout has its own: their tests may share an engine."""
 HERE = Path(__file__).parent
 
 
@@ -84,7 +86,7 @@ def inspect(*names: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
     """The image, built from this checkout."""
-    with compose("churnlab-test-build", "build") as building:
+    with compose(f"{IMAGE}-build", "build") as building:
         said, _ = building.communicate()
     assert building.returncode == 0, said
     yield IMAGE

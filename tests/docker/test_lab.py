@@ -20,7 +20,7 @@ from lab.analysis.store import Stored, load
 from lab.testbed.docker.engine import Engine
 from lab.testbed.host.journal import Place
 from loadgen.fleet.engine import endpoint
-from tests.docker.conftest import docker, ended, lab, left_by
+from tests.docker.conftest import IMAGE, docker, ended, lab, left_by
 
 FEW = "net.ipv4.ip_local_port_range = 20000 20599\n"
 MANY = "net.ipv4.ip_local_port_range = 20000 23999\nnet.ipv4.tcp_tw_reuse = 1\n"
@@ -40,7 +40,7 @@ def tunings(tmp_path: Path) -> Path:
 
 
 def run(cwd: Path, testbed: str, *options: str) -> subprocess.Popen[str]:
-    image = ("--image", "churnlab-test") if testbed == "docker" else ()
+    image = ("--image", IMAGE) if testbed == "docker" else ()
     arms = ("--before", "./few.conf", "--after", "./many.conf")
     load_options = ("--max-lateness", "10s", "--timeout", "10s")
     return lab("run", "--testbed", testbed, *image, *arms, *load_options, *options, cwd=cwd)

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-VERSION: Final = "2"
+VERSION: Final = "3"
 """The Dockerfile's label `churnlab.image`."""
 LABEL: Final = "churnlab.image"
 VOLUME: Final = Path("/runs")
@@ -35,7 +35,10 @@ def in_force(role: str) -> Path:
 
 
 class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """To `memcached`."""
+    """To `server`."""
+
+    server: str
+    """As `SitePlan.server` has it."""
 
     watch: bool
     """Sample the kernel of this container, as role `server`."""

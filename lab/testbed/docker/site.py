@@ -41,6 +41,8 @@ class Server:
 
     container: Container
     address: str
+    name: str
+    """What it is, for messages."""
     expected_to_end: bool = False
     """A fault killed it."""
 
@@ -179,7 +181,7 @@ class DockerSite:
         for server in self.running:
             if not server.expected_to_end and not server.container.running():
                 raise TestbedError(
-                    f"memcached at {server.address} ended during the trial: "
+                    f"{server.name} at {server.address} ended during the trial: "
                     f"{server.container.said()}"
                 )
 

@@ -1,7 +1,7 @@
 """The Docker testbed: a network and containers of their own for every trial, by the engine's API.
 
     client container ── bridge network of 198.18.0.0/15 ── server containers
-    198.18.0.3 …                                           198.18.0.2:11211 …
+    198.18.0.3 …                                           198.18.0.2 …
           host container: only looks, in the namespace of the engine's host, where the bridge is
 
 The containers of a trial share a volume; the client's run directory and what the others sampled are
@@ -15,6 +15,8 @@ connection tracking on, and on the host, where br_netfilter hands them to iptabl
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -30,10 +32,10 @@ from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
 from lab.testbed.docker.errors import EngineError
-from lab.testbed.docker.inside.server import PORT
 from lab.testbed.docker.orders import Seen, Serve
 from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
 from lab.testbed.host.settings import host_wide
+from lab.testbed.servers import Kind, kind_of
 from loadgen.fleet.owner import boot_id
 from loadgen.sample import ROLE_HOST
 
@@ -43,11 +45,6 @@ READY_WITHIN: Final = 30
 """Seconds a server may take until it answers."""
 _FIRST: Final = 2  # the gateway is number 1 of a network
 _AT_ONCE: Final = 4
-# In bash, for starting Python takes the CPU of a thousand connections.
-_READY: Final = (
-    f"ask() {{ exec 3<>/dev/tcp/127.0.0.1/{PORT} && echo version >&3 && read -t 2 -r line <&3 && "
-    "[[ $line == VERSION* ]]; }; until (ask) 2>/dev/null; do sleep 0.02; done"
-)
 
 
 class DockerTestbed:
@@ -160,6 +157,7 @@ class DockerTestbed:
     def _make(self, plan: SitePlan, tuned: Tuned | None, stack: ExitStack) -> DockerSite:
         """Make everything but the client; whatever was made, `stack` removes."""
         engine = self._engine
+        kind = kind_of(plan)
         ordered = self._order(tuned)
         network = engine.create_network(plan.servers + plan.source_addresses)
         stack.callback(engine.remove_network, network)
@@ -176,7 +174,7 @@ class DockerTestbed:
         specs = [
             Spec(
                 name=engine.name(f"{SERVER}-{number}"),
-                command=["memcached", _serve(plan, ordered, first=number == 1)],
+                command=[SERVER, _serve(plan, ordered, first=number == 1)],
                 network=network,
                 address=address,
                 volume=volume,
@@ -185,17 +183,20 @@ class DockerTestbed:
             for number, address in enumerate(addresses, start=1)
         ]
         _, *containers = _start(engine, [host, *specs], stack)
-        _each(_wait_until_ready, containers)
+        _each(partial(_wait_until_ready, kind), containers)
         site = DockerSite(
             engine=engine,
             network=network,
             volume=volume,
-            targets=tuple(f"{address}:{PORT}" for address in addresses),
+            targets=tuple(map(kind.target, addresses)),
             sources=network.addresses(_FIRST + plan.servers, plan.source_addresses),
             ordered=ordered,
             baseline=self._baseline(tuned),
             notes=(orders.CONNTRACK_NOTE,),
-            running=[Server(*pair) for pair in zip(containers, addresses, strict=True)],
+            running=[
+                Server(container, address, kind.name)
+                for container, address in zip(containers, addresses, strict=True)
+            ],
         )
         stack.callback(site.remove_client)
         return site
@@ -218,8 +219,7 @@ def check_plan(plan: SitePlan) -> None:
             f"servers: {plan.servers} containers are too many for one network",
             f"at most {MAX_SERVERS}, or use --testbed netns",
         )
-    if plan.server != "memcached":
-        raise TestbedError("server: containers run memcached only; use --testbed netns")
+    kind_of(plan)
     if plan.rtt > 0:
         raise TestbedError("rtt: containers have no emulated round trip", "use --testbed netns")
 
@@ -230,6 +230,7 @@ def _serve(plan: SitePlan, ordered: Ordered, *, first: bool) -> str:
     Of several only the first is watched: counters of different namespaces do not add up.
     """
     order = Serve(
+        server=plan.server,
         watch=first,
         threads=plan.memcached_threads,
         connections=plan.memcached_connections,
@@ -256,14 +257,29 @@ def _start(engine: Engine, specs: list[Spec], stack: ExitStack) -> list[Containe
         return list(pool.map(start, specs))
 
 
-def _wait_until_ready(container: Container) -> None:
+def _ready(kind: Kind) -> str:
+    """Return a script that ends when a server of this kind answers in its container.
+
+    In bash, for starting Python takes the CPU of a thousand connections.
+    """
+    ask = f"exec 3<>/dev/tcp/127.0.0.1/{kind.port}"
+    if kind.question:
+        question = shlex.quote(kind.question.decode().encode("unicode_escape").decode())
+        answer = shlex.quote(kind.answer.decode())
+        ask += f" && printf {question} >&3 && read -t 2 -r line <&3 && [[ $line == {answer}* ]]"
+    return f"ask() {{ {ask}; }}; until (ask) 2>/dev/null; do sleep 0.02; done"
+
+
+def _wait_until_ready(kind: Kind, container: Container) -> None:
     """Wait until a server answers.
 
     Raises:
         TestbedError: when it ends instead, or takes too long.
     """
+    began = time.monotonic()
     try:
-        container.ask(["timeout", str(READY_WITHIN), "bash", "-c", _READY])
+        container.ask(["timeout", str(READY_WITHIN), "bash", "-c", _ready(kind)])
     except TestbedError:
-        how = f"did not answer within {READY_WITHIN} s" if container.running() else "ended"
-        raise TestbedError(f"memcached in {container.name} {how}: {container.said()}") from None
+        late = time.monotonic() - began >= READY_WITHIN
+        how = f"did not answer within {READY_WITHIN} s" if late else "ended"
+        raise TestbedError(f"{kind.name} in {container.name} {how}: {container.said()}") from None

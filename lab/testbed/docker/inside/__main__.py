@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from loadgen.errors import ChurnlabError
+
 # Imported when called: `wait` starts beside a measurement, and needs none of the others.
-_MODULES = {"memcached": "server", **{name: name for name in ("look", "watch", "load", "wait")}}
+_ROLES = ("look", "server", "watch", "load", "wait")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -16,11 +18,12 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
         ValueError: for an unknown role, or arguments that it does not take.
         OSError: when the container lacks something.
+        ChurnlabError: as above; with the remedy.
     """
     name = arguments[0] if arguments else ""
-    if name not in _MODULES:
+    if name not in _ROLES:
         raise ValueError(f"no such role: {name or 'none given'}")
-    module = import_module(f"lab.testbed.docker.inside.{_MODULES[name]}")
+    module = import_module(f"lab.testbed.docker.inside.{name}")
     code = module.role(name, arguments[1:])
     return int(code)
 
@@ -28,5 +31,5 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ChurnlabError) as error:
         sys.exit(f"error: {error}")

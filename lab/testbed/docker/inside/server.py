@@ -1,4 +1,4 @@
-"""A memcached server as a container's program."""
+"""A server as a container's program: memcached, or any other of `lab.testbed.servers`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from lab.testbed.base import most_connections
+from lab.testbed.base import SitePlan, TestbedError, most_connections
 from lab.testbed.docker.inside import look
 from lab.testbed.docker.orders import Serve, watched
+from lab.testbed.servers import BACKLOG, MEMCACHED, kind_of, require
 from loadgen.sample import ROLE_SERVER
 
 PORT: Final = 11211
 PORTS: Final = (11211, 11212, 11213)
 """One for each try of a trial: a try on another port meets none of the last one's TIME_WAIT."""
-BACKLOG: Final = 4096
-"""memcached's `-b`, see `lab.testbed.servers.BACKLOG`."""
+_ANY: Final = "0.0.0.0"  # noqa: S104 - nobody but the trial's containers is on the network
+_MEMORY: Final = 64
+"""MiB: memcached's own default. 1,000 keys of 100 bytes need less than one."""
 
 
 def command(*, threads: int, connections: int, memory: int, options: Sequence[str]) -> list[str]:
@@ -38,19 +40,20 @@ def command(*, threads: int, connections: int, memory: int, options: Sequence[st
     most = most_connections()
     return [
         "memcached",
-        *("-l", ",".join(f"0.0.0.0:{port}" for port in PORTS), "-U", "0", "-b", str(BACKLOG)),
+        *("-l", ",".join(f"{_ANY}:{port}" for port in PORTS), "-U", "0", "-b", str(BACKLOG)),
         *("-t", str(threads), "-c", str(min(connections, most) or most), "-m", str(memory)),
         "-A",  # ends on the text command `shutdown`: how the report shuts the servers down
         *options,
     ]
 
 
-def serve(arguments: Sequence[str], watched: Path | None) -> int:
-    """Run memcached; return its exit code.
+def serve(arguments: Sequence[str], watched: Path | None, ports: Iterable[int] = PORTS) -> int:
+    """Run a server; return its exit code.
 
     Args:
-        arguments: memcached's command line, see `command`.
+        arguments: its command line, see `command`.
         watched: where samples of this container's namespace go; None to take none.
+        ports: where it listens.
     """
     if watched is None:
         os.execvp(arguments[0], list(arguments))  # noqa: S606 - no shell is wanted
@@ -62,7 +65,7 @@ def serve(arguments: Sequence[str], watched: Path | None) -> int:
             "watch",
             ROLE_SERVER,
             str(watched),
-            *map(str, PORTS),
+            *map(str, ports),
         ]
     )
     server = subprocess.Popen(list(arguments))
@@ -81,25 +84,43 @@ def shut_down(address: str) -> None:
         connection.recv(64)
 
 
+def command_of(order: Serve) -> tuple[list[str], Iterable[int]]:
+    """Return the command line of the server that was ordered, and its ports.
+
+    Raises:
+        TestbedError: when its program is not in this image.
+    """
+    most = most_connections()
+    connections = min(order.connections, most) or most
+    plan = SitePlan(server=order.server, memcached_connections=connections)
+    kind = kind_of(plan)
+    try:
+        require(kind)
+    except TestbedError as error:
+        raise TestbedError(
+            f"{error.problem} in this image",
+            "make one FROM it that has it (docs/docker.md), and give --image",
+        ) from None
+    if kind is not MEMCACHED:
+        # What is written for its start lies in the container's own /tmp, and goes with it.
+        return kind.command(plan, _ANY, ExitStack()), [kind.port]
+    memcached = command(
+        threads=order.threads,
+        connections=connections,
+        memory=_MEMORY,
+        options=order.options,
+    )
+    return memcached, PORTS
+
+
 def role(_: str, arguments: Sequence[str]) -> int:
-    """`memcached ORDER`: note what is in force, and serve.
+    """`server ORDER`: note what is in force, and serve.
 
     A server that was killed and started again is not watched any more: its kernel counts from 0.
     """
     order = msgspec.json.decode(arguments[0], type=Serve)
+    words, ports = command_of(order)
     if order.watch:
         look.keep(ROLE_SERVER, order.keys)
     path = watched(ROLE_SERVER)
-    return serve(
-        command(
-            threads=order.threads,
-            connections=order.connections,
-            memory=_MEMORY,
-            options=order.options,
-        ),
-        path if order.watch and not path.exists() else None,
-    )
-
-
-_MEMORY: Final = 64
-"""MiB: memcached's own default. 1,000 keys of 100 bytes need less than one."""
+    return serve(words, path if order.watch and not path.exists() else None, ports)

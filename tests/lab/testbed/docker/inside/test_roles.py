@@ -171,10 +171,38 @@ def test_a_signal_ends_server_and_watcher(volume: Path, monkeypatch: pytest.Monk
             time.sleep(0.02)
 
 
+def order(name: str) -> Serve:
+    return Serve(
+        server=name, watch=True, threads=4, connections=100, options=("-R", "20"), keys=("a.b",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "begins", "ports"),
+    [
+        ("memcached", ["memcached", "-l", "0.0.0.0:11211,0.0.0.0:11212,0.0.0.0:11213"], 3),
+        ("redis", [shutil.which("redis-server"), "--bind", "0.0.0.0", "--port", "6379"], 1),
+        ("sh -c 'serve {address} {port}'", ["sh", "-c", "serve 0.0.0.0 8080"], 1),
+    ],
+)
+def test_each_server_listens_on_the_container_s_addresses(
+    name: str, begins: list[str], ports: int
+) -> None:
+    words, listens = server.command_of(order(name))
+    assert words[: len(begins)] == begins
+    assert len(list(listens)) == ports
+
+
+def test_a_command_that_the_image_lacks_is_one_line_with_the_remedy() -> None:
+    done = inside("server", msgspec.json.encode(order("no-such-server {port}")).decode())
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: --server: there is no command 'no-such-server' in this ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_an_order_to_serve_travels_as_json() -> None:
-    order = Serve(watch=True, threads=4, connections=0, options=("-R", "20"), keys=("a.b",))
-    assert msgspec.json.decode(msgspec.json.encode(order), type=Serve) == order
-    done = inside("memcached", '{"watch": true, "unknown": 1}')
+    assert msgspec.json.decode(msgspec.json.encode(order("redis")), type=Serve) == order("redis")
+    done = inside("server", '{"watch": true, "unknown": 1}')
     assert done.returncode == 1
     assert "unknown" in done.stderr
     assert len(done.stderr.splitlines()) == 1
