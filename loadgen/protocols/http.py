@@ -20,7 +20,17 @@ from typing import Final
 from loadgen.config import CloseMode, RunConfig
 from loadgen.metrics import NGINX
 from loadgen.outcome import Outcome
-from loadgen.protocols.parsing import MALFORMED, Exactly, Literal, Reply, Skip, Steps, ToEnd, Until
+from loadgen.protocols.parsing import (
+    MALFORMED,
+    Exactly,
+    Literal,
+    Reply,
+    Skip,
+    Steps,
+    ToEnd,
+    Until,
+    size_of,
+)
 from loadgen.protocols.seam import Protocol, Request, Script, Statistics
 from loadgen.summary import Number
 from loadgen.target import Credentials, Target
@@ -72,7 +82,7 @@ def _length(head: bytes) -> int | None:
     if not found:
         return -1
     text = found.pop()
-    return int(text) if not found and text.isdigit() and len(text) <= 18 else None
+    return None if found else size_of(text, 18)
 
 
 def _chunks() -> Steps:

@@ -1,10 +1,17 @@
-"""Keys and values of the key-value protocols: made up before the run, the same for the same seed."""
+"""Keys and values of the key-value protocols: made up before the run, the same for the same seed.
+
+And what such protocols have in common beside them: their requests are drawn, a password opens each
+connection, and all keys can be stored before the run.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from loadgen.config import RunConfig
+from loadgen.protocols.seam import Request, Script, preceded
 
 LONGEST_VALUE: Final = 1_000_000
 """Bytes. memcached's default item limit is 1 MiB, item header and key included."""
@@ -13,8 +20,7 @@ _REQUESTS = 16_384
 _MOST_BYTES = 16_000_000
 _VALUE_PATTERN = b"churnlab"
 
-_T = TypeVar("_T")
-Make = Callable[[int, bytes], _T]
+Make = Callable[[int, bytes], Request]
 """Makes the request for the key of a number, given the value that every key holds."""
 
 
@@ -29,15 +35,15 @@ def key_of(number: int) -> bytes:
 
 
 def draw(
-    get: Make[_T],
-    put: Make[_T],
+    get: Make,
+    put: Make,
     *,
     gets: float,
     key_space: int,
     value_size: int,
     seed: int,
     count: int = _REQUESTS,
-) -> list[_T]:
+) -> list[Request]:
     """Return requests to be used in turn, drawn before the run so that it need not draw.
 
     Args:
@@ -52,9 +58,9 @@ def draw(
     value = value_of(value_size)
     affordable = max(16, _MOST_BYTES // (value_size + 64))
     die = random.Random(seed)
-    made: dict[tuple[bool, int], _T] = {}
+    made: dict[tuple[bool, int], Request] = {}
 
-    def one() -> _T:
+    def one() -> Request:
         asks = die.random() < gets
         number = die.randrange(key_space)
         found = made.get((asks, number))
@@ -63,3 +69,22 @@ def draw(
         return found
 
     return [one() for _ in range(min(count, affordable))]
+
+
+def script(drawn: Sequence[Request], opening: Request | None, farewell: Request) -> Script:
+    """Return what is said over a connection: the drawn requests, the first of them after `opening`."""
+    return Script(
+        first=[preceded(opening, request) for request in drawn] if opening else drawn,
+        later=drawn,
+        last=drawn,
+        farewell=farewell,
+    )
+
+
+def stored(config: RunConfig, opening: Request | None, put: Make) -> Iterator[Request]:
+    """Yield what stores every key that the run will ask for, over one connection."""
+    if opening is not None:
+        yield opening
+    value = value_of(config.value_size)
+    for number in range(config.key_space):
+        yield put(number, value)

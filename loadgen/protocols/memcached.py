@@ -16,8 +16,8 @@ from loadgen.config import CloseMode, RunConfig, parse_mix
 from loadgen.metrics import MEMCACHED
 from loadgen.outcome import Outcome
 from loadgen.protocols import figures, keys
-from loadgen.protocols.parsing import MALFORMED, Literal, Reply, Skip, Steps, Until
-from loadgen.protocols.seam import Protocol, Request, Script, Statistics, preceded
+from loadgen.protocols.parsing import MALFORMED, Literal, Reply, Skip, Steps, Until, size_of
+from loadgen.protocols.seam import Protocol, Request, Script, Statistics
 from loadgen.target import Credentials
 
 HIT, MISS = Reply("hit"), Reply("miss")
@@ -30,6 +30,8 @@ QUIT: Final = Request(b"quit\r\n", None, "", None)
 _END = b"\r\n"
 _LONGEST_LINE = 2048
 """Bytes. A key has 250 at most, and the words of an error are memcached's own."""
+_DIGITS: Final = 10
+"""Of a value's size: 32 bits."""
 _ERRORS = (b"ERROR", b"SERVER_ERROR", b"CLIENT_ERROR")
 _SPECIAL = {
     b"ERROR Too many open connections\r\n": TOO_MANY,
@@ -48,11 +50,6 @@ def _error(line: bytes) -> Reply:
     return _SPECIAL.get(line) or Reply("server_error", Outcome.SERVER_ERROR, word.decode())
 
 
-def _size(text: bytes) -> int | None:
-    """Return the number of bytes that a reply announces; None for what is no such number."""
-    return int(text) if text.isdigit() and len(text) <= 10 else None
-
-
 def _get(key: bytes) -> Steps:
     line = yield Until(_END, _LONGEST_LINE, (b"VALUE ", b"END\r\n", *_ERRORS))
     if line == b"END\r\n":
@@ -60,7 +57,7 @@ def _get(key: bytes) -> Steps:
     if not line.startswith(b"VALUE "):
         return _error(line)
     fields = line[:-2].split(b" ")
-    size = _size(fields[-1])
+    size = size_of(fields[-1], _DIGITS)
     if len(fields) != 4 or fields[1] != key or not fields[2].isdigit() or size is None:
         return MALFORMED
     yield Skip(size)
@@ -81,7 +78,7 @@ def _meta_get() -> Steps:
         return MISS
     if not line.startswith(b"VA "):
         return _error(line)
-    size = _size(line[:-2].split(b" ")[1])
+    size = size_of(line[:-2].split(b" ")[1], _DIGITS)
     if size is None:
         return MALFORMED
     yield Skip(size)
@@ -149,23 +146,11 @@ def _scripts(config: RunConfig, credentials: Credentials | None, seed: int) -> l
         value_size=config.value_size,
         seed=seed,
     )
-    opening = _authenticate(credentials)
-    script = Script(
-        first=[preceded(opening, request) for request in drawn] if opening else drawn,
-        later=drawn,
-        last=drawn,
-        farewell=QUIT,
-    )
-    return [script] * len(config.targets)
+    return [keys.script(drawn, _authenticate(credentials), QUIT)] * len(config.targets)
 
 
 def _seed(config: RunConfig, credentials: Credentials | None) -> Iterator[Request]:
-    opening = _authenticate(credentials)
-    if opening is not None:
-        yield opening
-    value = keys.value_of(config.value_size)
-    for number in range(config.key_space):
-        yield set_request(number, value)
+    return keys.stored(config, _authenticate(credentials), set_request)
 
 
 def _stats() -> Steps:

@@ -183,5 +183,10 @@ class Parser:
         self.result, self._held = MALFORMED, b""
 
 
+def size_of(text: bytes, digits: int) -> int | None:
+    """Return the size that a reply announces; None for what is no number of at most so many digits."""
+    return int(text) if text.isdigit() and len(text) <= digits else None
+
+
 def _may_begin(held: bytes, starts: tuple[bytes, ...]) -> bool:
     return held.startswith(starts) or any(start.startswith(held) for start in starts)

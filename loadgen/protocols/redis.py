@@ -18,8 +18,17 @@ from loadgen.config import CloseMode, RunConfig, parse_mix
 from loadgen.metrics import REDIS
 from loadgen.outcome import Outcome
 from loadgen.protocols import figures, keys
-from loadgen.protocols.parsing import MALFORMED, Exactly, Literal, Reply, Skip, Steps, Until
-from loadgen.protocols.seam import Protocol, Request, Script, Statistics, preceded
+from loadgen.protocols.parsing import (
+    MALFORMED,
+    Exactly,
+    Literal,
+    Reply,
+    Skip,
+    Steps,
+    Until,
+    size_of,
+)
+from loadgen.protocols.seam import Protocol, Request, Script, Statistics
 from loadgen.target import Credentials
 
 HIT, MISS = Reply("hit"), Reply("miss")
@@ -29,6 +38,8 @@ _END = b"\r\n"
 _LONGEST_LINE = 1024
 _LARGEST_VALUE: Final = 512 * 1024 * 1024
 """Bytes: proto-max-bulk-len's default. Values are passed over, not kept."""
+_DIGITS: Final = 9
+"""Of a size up to that."""
 _MOST_INFO = 1 << 16
 """Bytes. INFO is some 5 kB."""
 _LONGEST_WORD = 20
@@ -81,18 +92,13 @@ def _ok() -> Steps:
     return _word(b"+OK\r\n", DONE)
 
 
-def _size(line: bytes) -> int | None:
-    text = line[1:-2]
-    return int(text) if text.isdigit() and len(text) <= 9 else None
-
-
 def _get() -> Steps:
     line = yield Until(_END, _LONGEST_LINE, (b"$", b"-"))
     if line.startswith(b"-"):
         return _error(line)
     if line == b"$-1\r\n":
         return MISS
-    size = _size(line)
+    size = size_of(line[1:-2], _DIGITS)
     if size is None or size > _LARGEST_VALUE:
         return MALFORMED
     yield Skip(size)
@@ -104,7 +110,7 @@ def _info() -> Steps:
     line = yield Until(_END, _LONGEST_LINE, (b"$", b"-"))
     if line.startswith(b"-"):
         return _error(line)
-    size = _size(line)
+    size = size_of(line[1:-2], _DIGITS)
     if size is None or size > _MOST_INFO:
         return MALFORMED
     text = yield Exactly(size)
@@ -158,23 +164,11 @@ def _scripts(config: RunConfig, credentials: Credentials | None, seed: int) -> l
             seed=seed,
         )
     )
-    opening = _authenticate(credentials)
-    script = Script(
-        first=[preceded(opening, request) for request in drawn] if opening else drawn,
-        later=drawn,
-        last=drawn,
-        farewell=QUIT,
-    )
-    return [script] * len(config.targets)
+    return [keys.script(drawn, _authenticate(credentials), QUIT)] * len(config.targets)
 
 
 def _seed(config: RunConfig, credentials: Credentials | None) -> Iterator[Request]:
-    opening = _authenticate(credentials)
-    if opening is not None:
-        yield opening
-    value = keys.value_of(config.value_size)
-    for number in range(config.key_space):
-        yield set_request(number, value)
+    return keys.stored(config, _authenticate(credentials), set_request)
 
 
 def _fields(text: bytes) -> Iterator[tuple[bytes, bytes]]:
