@@ -14,6 +14,7 @@ from lab.cli.doubts import doubts
 from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
 from lab.report.terminal import show
+from lab.testbed import middle
 from lab.testbed.base import SitePlan, Testbed, TestbedError
 from lab.testbed.faults import check_faults, parse_fault
 from lab.testbed.host.settings import HostSettings
@@ -98,10 +99,14 @@ def site_of(options: dict[str, Any], rate: float | str | None) -> SitePlan:
         if rate is None or isinstance(rate, str):
             raise ValueError("--topology nat: give --rate as a number, or --nat-room")
         room = max(1, int(rate * (options["duration"] or USUAL) / 2))
-    if topology == "proxy" and options["server"] != "memcached":
-        raise ValueError("--topology proxy stands before memcached only; leave --server out")
+    server = options["server"]
+    if options["proxy"] == "nutcracker" and server not in middle.SPOKEN_BY_NUTCRACKER:
+        raise ValueError(
+            f"--proxy nutcracker speaks for {' and '.join(middle.SPOKEN_BY_NUTCRACKER)} only, not for "
+            f"{server[:40]!r}; --proxy haproxy passes on whatever it is"
+        )
     return SitePlan(
-        server=options["server"],
+        server=server,
         server_url=options["server_url"],
         servers=options["servers"],
         source_addresses=options["clients"],

@@ -11,7 +11,8 @@
   count and the timers are the namespace's own: to put the limit within a trial's reach, the table is
   brought near its brink with entries of others.
 - *proxy*: HAProxy, which opens one connection to a server for each that it takes, and so needs local
-  ports as any client does; or nutcracker (twemproxy), which keeps a few open for all.
+  ports as any client does, and passes on bytes of whatever protocol; or nutcracker (twemproxy), which
+  speaks memcached's and Redis' and keeps a few open for all.
 
 Both proxies read their configuration from a descriptor: nothing is written to the disk.
 """
@@ -58,8 +59,11 @@ backend servers
     balance roundrobin
 {servers}
 """
+SPOKEN_BY_NUTCRACKER: Final = ("memcached", "redis")
+"""Servers, by name, whose protocol nutcracker speaks."""
 _NUTCRACKER: Final = """servers:
   listen: {listen}
+  redis: {redis}
   backlog: 4096
   preconnect: true
   auto_eject_hosts: false
@@ -184,7 +188,9 @@ async def start_proxy(
         text = _HAPROXY.format(most=most_connections() // 2 - 64, listen=listen, servers=lines)
     else:
         lines = "\n".join(f"   - {host}:{port}:1" for host in servers)
-        text = _NUTCRACKER.format(listen=listen, servers=lines)
+        text = _NUTCRACKER.format(
+            listen=listen, servers=lines, redis=str(plan.server == "redis").lower()
+        )
     configuration = os.memfd_create("proxy-configuration")
     output = os.memfd_create("proxy-output")
     try:

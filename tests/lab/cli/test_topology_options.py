@@ -48,6 +48,10 @@ def test_a_role_that_cannot_be_is_one_clear_line(text: str, says: str) -> None:
         (["--topology", "nat", "--testbed", "docker"], "--topology nat needs --testbed netns"),
         (["--nat-room", "5"], "--nat-room belongs to --topology nat, not to direct"),
         (["--topology", "router", "--proxy", "haproxy"], "--proxy belongs to --topology proxy"),
+        (
+            ["--topology", "proxy", "--proxy", "nutcracker", "--server", "nginx"],
+            "nutcracker speaks for memcached and redis only, not for 'nginx'; --proxy haproxy",
+        ),
         (["--topology", "nat", "--rate", "auto"], "--topology nat: give --rate as a number"),
         (["--topology", "nat", "--nat-room", "many"], "write a whole number, auto or all"),
         (["--after", "client=article", "--testbed", "docker"], "needs --testbed netns"),

@@ -60,9 +60,17 @@ def test_a_load_passes_the_box_and_every_host_is_sampled(tmp_path: Path, topolog
 
 
 @pytest.mark.kernel
-def test_nutcracker_keeps_its_connections_and_needs_no_ports(tmp_path: Path) -> None:
-    found = observed(tmp_path, SitePlan(topology="proxy", proxy="nutcracker", servers=2), *GENTLE)
-    assert (found.ok, found.failed) == (30, 0)
+def test_haproxy_passes_on_whatever_it_is(tmp_path: Path) -> None:
+    found = observed(tmp_path, SitePlan(server="nginx", topology="proxy"), *GENTLE)
+    assert (found.ok, found.replies) == (30, {"2xx": 30})
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("server", middle.SPOKEN_BY_NUTCRACKER)
+def test_nutcracker_keeps_its_connections_and_needs_no_ports(tmp_path: Path, server: str) -> None:
+    plan = SitePlan(server=server, topology="proxy", proxy="nutcracker", servers=2)
+    found = observed(tmp_path, plan, *GENTLE)
+    assert (found.ok, found.failed, found.replies) == (30, 0, {"hit": 30})
     assert found.kernel["proxy"]["sockstat_TCP_tw"].max < 10
 
 
