@@ -24,11 +24,10 @@ from docker.types import IPAMConfig, IPAMPool
 
 from lab.testbed.base import TestbedError
 from lab.testbed.docker import orders
-from lab.testbed.docker.errors import NoEngineError, translated
+from lab.testbed.docker.errors import EngineError, NoEngineError, translated
 from lab.testbed.docker.names import LAB, free_subnets
 from loadgen.fleet import engine
 from loadgen.fleet import errors as fleet_errors
-from loadgen.fleet.engine import reason_of
 from loadgen.fleet.owner import Owner
 
 IMAGE: Final = "churnlab"
@@ -97,12 +96,11 @@ class Engine:
             TestbedError: when not; says how to build it.
         """
         remedy = _BUILD.format(image=self.image)
-        try:
-            labels = self._client.images.get(self.image).labels
-        except docker.errors.ImageNotFound:
-            raise TestbedError(f"docker: there is no image {self.image}", remedy) from None
-        except docker.errors.DockerException as error:
-            raise TestbedError(f"docker: image {self.image}: {reason_of(error)}") from error
+        with translated(f"image {self.image}"):
+            try:
+                labels = self._client.images.get(self.image).labels
+            except docker.errors.ImageNotFound:
+                raise TestbedError(f"docker: there is no image {self.image}", remedy) from None
         if labels.get(orders.LABEL) != orders.VERSION:
             raise TestbedError(
                 f"docker: the image {self.image} is of another version than this lab", remedy
@@ -133,15 +131,16 @@ class Engine:
         for subnet in free_subnets(taken, addresses):
             pool = IPAMPool(subnet=str(subnet), gateway=str(subnet.network_address + 1))
             try:
-                network = self._client.networks.create(
-                    self.name("net"),
-                    driver="bridge",
-                    ipam=IPAMConfig(pool_configs=[pool]),
-                    labels=self._labels,
-                )
-            except docker.errors.APIError as error:
+                with translated("making a network"):
+                    network = self._client.networks.create(
+                        self.name("net"),
+                        driver="bridge",
+                        ipam=IPAMConfig(pool_configs=[pool]),
+                        labels=self._labels,
+                    )
+            except EngineError as error:
                 # Somebody was quicker, or the host has a route to it: the next one may do.
-                reason = reason_of(error)
+                reason = error.reason
                 continue
             return Network(network.id, subnet)
         raise TestbedError(
@@ -151,7 +150,7 @@ class Engine:
 
     def remove_network(self, network: Network) -> None:
         """Remove a network; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), translated("removing a network"):
+        with translated("removing a network"), suppress(docker.errors.NotFound):
             self._client.api.remove_network(network.id)
 
     def create_volume(self) -> str:
@@ -161,7 +160,7 @@ class Engine:
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), translated("removing a volume"):
+        with translated("removing a volume"), suppress(docker.errors.NotFound):
             self._client.api.remove_volume(name, force=True)
 
     def start(self, spec: Spec) -> Container:
@@ -240,7 +239,7 @@ class Engine:
         """
         api = self._client.api
         what = f"removing {leftover.kind} {leftover.name}"
-        with suppress(docker.errors.NotFound), translated(what):
+        with translated(what), suppress(docker.errors.NotFound):
             match leftover.kind:
                 case "container":
                     api.remove_container(leftover.id, force=True, v=True)
@@ -315,7 +314,7 @@ class Container:
 
     def signal(self, name: str) -> None:
         """Send a signal; one that has ended is fine."""
-        with suppress(docker.errors.APIError):
+        with translated(f"{name} to {self.name}"), suppress(docker.errors.APIError):
             self._made.kill(signal=name)
 
     def fetch(self, folder: Path) -> None:
@@ -343,5 +342,5 @@ class Container:
 
     def remove(self) -> None:
         """Kill and remove it; one that has gone is fine."""
-        with suppress(docker.errors.NotFound), translated(f"removing {self.name}"):
+        with translated(f"removing {self.name}"), suppress(docker.errors.NotFound):
             self._made.remove(force=True, v=True)

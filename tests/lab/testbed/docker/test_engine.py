@@ -11,10 +11,11 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler
+from ipaddress import IPv4Network
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any
@@ -23,12 +24,15 @@ import pytest
 
 from lab.testbed.base import TestbedError
 from lab.testbed.docker import orders
-from lab.testbed.docker.engine import Engine
-from lab.testbed.docker.errors import NoEngineError
+from lab.testbed.docker.engine import Container, Engine, Leftover, Network
+from lab.testbed.docker.errors import EngineError, NoEngineError
 from loadgen.fleet import engine as engines
 from loadgen.fleet.engine import endpoint
 from loadgen.fleet.errors import FleetError
+from loadgen.fleet.owner import Owner
 
+BREAK = (0, None)
+"""The answer that an engine owes when it ends."""
 VERSION = {"Version": "27.0", "ApiVersion": "1.46", "MinAPIVersion": "1.24"}
 
 
@@ -45,12 +49,21 @@ class _Handler(BaseHTTPRequestHandler):
         answers = self.server.answers  # type: ignore[attr-defined]
         tail = next((known for known in answers if path.endswith(known)), None)
         code, answer = answers[tail] if tail else (404, {"message": "no such thing"})
+        if (code, answer) == BREAK:
+            self.close_connection = True
+            return
         data = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def do_POST(self) -> None:
+        self.do_GET()
 
     def address_string(self) -> str:
         return "unix"
@@ -70,7 +83,7 @@ def where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def engine(path: Path, answers: Mapping[str, tuple[int, Any]]) -> Iterator[None]:
     with _Server(str(path), _Handler) as server:
         server.answers = {"/version": (200, VERSION), **answers}
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
             yield
@@ -187,6 +200,62 @@ def test_no_room_for_a_network_says_what_to_remove(where: Path) -> None:
         pytest.raises(TestbedError, match=r"no subnet of 198.18.0.0/15 is free; .*lab restore"),
     ):
         found.create_network(2)
+
+
+def _network() -> Network:
+    return Network("1" * 64, IPv4Network("198.18.0.0/29"))
+
+
+REMOVALS: list[Callable[[Engine], None]] = [
+    lambda engine: engine.remove_network(_network()),
+    lambda engine: engine.remove_volume("gone"),
+    *(
+        partial(Engine.remove, leftover=Leftover(kind, "gone", "1" * 64, Owner.this()))
+        for kind in ("container", "network", "volume")
+    ),
+    lambda engine: Container("gone", engine._client.containers.get("gone")).remove(),
+]
+"""All that removes something from an engine."""
+GONE = {"/containers/gone/json": (200, {"Id": "1" * 64, "Name": "/gone"})}
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_what_has_gone_already_is_removed_without_a_word(
+    where: Path, remove: Callable[[Engine], None]
+) -> None:
+    """Two labs clean up at once, or somebody by hand: the engine says 404 to the second."""
+    with engine(where, GONE), closing(Engine()) as found:
+        remove(found)
+
+
+@pytest.mark.parametrize("remove", REMOVALS)
+def test_what_cannot_be_removed_is_said(where: Path, remove: Callable[[Engine], None]) -> None:
+    busy = (409, {"message": "it is in use"})
+    answers = {"1" * 64: busy, "/volumes/gone": busy, **GONE}
+    with (
+        engine(where, answers),
+        closing(Engine()) as found,
+        pytest.raises(EngineError, match=r"docker: removing .*: it is in use"),
+    ):
+        remove(found)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        Engine.check_image,
+        lambda engine: engine.create_network(2),
+        lambda engine: Container("gone", engine._client.containers.get("gone")).signal("SIGINT"),
+    ],
+)
+def test_an_engine_that_breaks_off_is_one_line(where: Path, ask: Callable[[Engine], None]) -> None:
+    """It is restarted meanwhile; the SDK lets through what its HTTP library raises then."""
+    answers = {**GONE, "/networks": (200, []), "/images/churnlab/json": BREAK}
+    answers |= {"/networks/create": BREAK, "/kill": BREAK}
+    with engine(where, answers), closing(Engine()) as found:
+        with pytest.raises(TestbedError, match=r"^docker: ") as caught:
+            ask(found)
+        assert "\n" not in str(caught.value)
 
 
 def test_the_engine_is_looked_for_where_the_docker_command_looks(
