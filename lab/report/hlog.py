@@ -10,7 +10,7 @@ from datetime import datetime
 
 from lab.analysis.records import AFTER, BEFORE
 from lab.analysis.store import Stored, StoredTrial
-from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.latency import IntervalHistogram, by_tag
 from loadgen.accounting.messages import LATENCIES
 from loadgen.run import rundir
 
@@ -32,7 +32,7 @@ def render(stored: Stored) -> dict[str, str]:
 def _whole(trial: StoredTrial, origin: str) -> list[IntervalHistogram]:
     """Return the histograms of a trial as one interval for each latency."""
     assert trial.summary is not None
-    found = rundir.totals(trial.latencies())
+    found = by_tag(trial.latencies())
     start = _seconds_between(origin, trial.trial.started_at)
     return [
         IntervalHistogram(tag, start, trial.summary.elapsed, found[tag])

@@ -87,6 +87,14 @@ def merged(histograms: Iterable[Counts]) -> dict[int, int]:
     return total
 
 
+def by_tag(intervals: Iterable[IntervalHistogram]) -> dict[str, Counts]:
+    """Return the whole run's histogram of each tag."""
+    parts: dict[str, list[Counts]] = {}
+    for interval in intervals:
+        parts.setdefault(interval.tag, []).append(interval.counts)
+    return {tag: merged(counts) for tag, counts in parts.items()}
+
+
 def quantile(counts: Counts, q: float) -> float:
     """Return the latency in seconds that the fraction `q` of values do not exceed.
 

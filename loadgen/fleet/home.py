@@ -9,7 +9,7 @@ import msgspec
 
 from loadgen.fleet import clocks, store
 from loadgen.fleet.errors import FleetError
-from loadgen.fleet.merge import Member
+from loadgen.fleet.member import Member
 from loadgen.fleet.record import FILE, Fleet
 from loadgen.report import page
 from loadgen.run.stored import Salvaged, StoredError, salvage

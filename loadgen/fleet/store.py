@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from loadgen.fleet import part as digests
-from loadgen.fleet.merge import Member, Merged, Merger
+from loadgen.fleet.member import Member
+from loadgen.fleet.merge import Merged, Merger
 from loadgen.fleet.part import Part
 from loadgen.run import rundir, stored
 

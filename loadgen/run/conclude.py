@@ -11,15 +11,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from loadgen import diagnosis, sample, thresholds
-from loadgen.accounting import latency
+from loadgen.accounting import figures
 from loadgen.accounting.latency import Counts
-from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
+from loadgen.accounting.messages import LATENESS, Totals
 from loadgen.accounting.sums import totals_of
 from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.diagnosis.series import by_metric
-from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
 from loadgen.summary import (
     EMULATED_WORDS,
@@ -27,10 +26,8 @@ from loadgen.summary import (
     Environment,
     Generator,
     Notice,
-    Rate,
     SnapshotNote,
     Summary,
-    TlsUse,
     Validity,
     Verdict,
     emulated,
@@ -94,11 +91,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     ports = PortUse(by_role.get(ROLE_CLIENT, []), config)
     attribution = honesty.attribute(series, config.workers, ports)
     kernel = sample.ranges(item for item in samples if item.role != ROLE_GENERATOR)
-    latencies = {
-        tag: described
-        for tag in (*LATENCIES, LATENESS)
-        if (described := latency.describe(histograms.get(tag, {}))) is not None
-    }
+    latencies = figures.latencies(histograms)
     observation = diagnosis.Observation(
         config=config,
         totals=totals,
@@ -116,7 +109,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     ended = about.ended
     whole = ended is not None and not ended.interrupted
     counted = config.duration if whole else min(elapsed, config.duration) or config.duration
-    outcomes = {str(Outcome.OK): totals.ok, **totals.outcomes}
+    target = None if config.closed_loop else config.law().mean_rate / config.shard[1]
     result = Summary(
         config=config,
         environment=about.environment,
@@ -128,12 +121,8 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
         dropped=totals.dropped,
         drops=totals.drops,
         elapsed=elapsed,
-        rate=Rate(
-            target=None if config.closed_loop else config.law().mean_rate / config.shard[1],
-            offered=totals.scheduled / counted,
-            achieved=totals.ok / counted,
-        ),
-        outcomes={name: count for name, count in outcomes.items() if count},
+        rate=figures.rate(totals, counted, target),
+        outcomes=figures.outcomes(totals),
         errors=totals.errors,
         replies=totals.replies,
         first_failure_at=totals.first_failure_at,
@@ -149,13 +138,7 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
             cpu_user=totals.cpu_user,
             cpu_system=totals.cpu_system,
             connect_call_seconds=totals.connect_call_seconds,
-            tls=None
-            if config.tls is None
-            else TlsUse(
-                handshakes=totals.tls_handshakes,
-                resumed=totals.tls_resumed,
-                cpu_seconds=totals.tls_cpu,
-            ),
+            tls=figures.tls_use(totals, config),
             saturated=bool(reasons),
             reasons=reasons,
             limit=limit.describe(

@@ -20,7 +20,7 @@ from hdrh.histogram import HdrHistogram
 
 from loadgen import sample, summary
 from loadgen.accounting import latency
-from loadgen.accounting.latency import Counts, IntervalHistogram
+from loadgen.accounting.latency import IntervalHistogram
 from loadgen.files import write_whole
 from loadgen.sample import Sample
 from loadgen.summary import Summary
@@ -175,11 +175,3 @@ def _counts(histogram: HdrHistogram) -> dict[int, int]:
         index = latency.bucket(int(item.value_iterated_to))
         counts[index] = counts.get(index, 0) + item.count_at_value_iterated_to
     return counts
-
-
-def totals(intervals: Iterable[IntervalHistogram]) -> dict[str, Counts]:
-    """Return the whole run's histogram of each tag."""
-    by_tag: dict[str, list[Counts]] = {}
-    for interval in intervals:
-        by_tag.setdefault(interval.tag, []).append(interval.counts)
-    return {tag: latency.merged(parts) for tag, parts in by_tag.items()}

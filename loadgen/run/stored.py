@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from loadgen.accounting import sums
-from loadgen.accounting.latency import Counts, IntervalHistogram
+from loadgen.accounting.latency import Counts, IntervalHistogram, by_tag
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
 from loadgen.run import rundir
@@ -66,7 +66,7 @@ def read(path: Path) -> StoredRun:
     except msgspec.ValidationError as error:
         raise StoredError(f"{path / rundir.RUN}: {error}") from None
     intervals = rundir.read_intervals(path)
-    return StoredRun(path, about, rundir.read_samples(path), intervals, rundir.totals(intervals))
+    return StoredRun(path, about, rundir.read_samples(path), intervals, by_tag(intervals))
 
 
 def salvage(path: Path) -> Salvaged:
@@ -100,7 +100,7 @@ def salvage(path: Path) -> Salvaged:
         return Salvaged(path, None, summary, samples, intervals, missing)
     missing.append("what load was asked for is not known; its rate and duration are what was seen")
     about = _guess(samples)
-    summary = conclude(about, samples, rundir.totals(intervals))
+    summary = conclude(about, samples, by_tag(intervals))
     return Salvaged(path, None, summary, samples, intervals, missing)
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from loadgen.accounting.latency import IntervalHistogram, bucket, describe
+from loadgen.accounting.latency import IntervalHistogram, bucket, by_tag, describe
 from loadgen.config import RunConfig
 from loadgen.run.conclude import About, Ended
-from loadgen.run.rundir import RunDirectory, totals
+from loadgen.run.rundir import RunDirectory
 from loadgen.sample import Sample, ranges
 from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (
@@ -187,7 +187,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
         ]
     directory.add_samples(samples)
     directory.add_intervals(intervals)
-    measured = {tag: describe(counts) for tag, counts in totals(intervals).items()}
+    measured = {tag: describe(counts) for tag, counts in by_tag(intervals).items()}
     n, o, f = int(scheduled), int(ok), int(failed)
     lost = n - o
     causes = []

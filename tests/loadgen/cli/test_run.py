@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from loadgen import summary
+from loadgen.accounting.latency import by_tag
 from loadgen.run import rundir
 from tests.loadgen.cli.command import PATIENCE, codes, loadgen, start, summary_in
 from tests.loadgen.hostile import Hostile, answering, silent
@@ -35,7 +36,7 @@ def test_a_good_run(memcached: Memcached, tmp_path: Path) -> None:
     assert done.stderr.rstrip().endswith("out")
     directory = tmp_path / "out"
     assert (directory / "summary.json").read_text() == done.stdout
-    intervals = rundir.totals(rundir.read_intervals(directory))
+    intervals = by_tag(rundir.read_intervals(directory))
     assert {tag: sum(counts.values()) for tag, counts in intervals.items()} == dict.fromkeys(
         ["connect", "first_byte", "total", "lateness"], 400
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.latency import IntervalHistogram, by_tag
 from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import values_of
 from loadgen.fleet import part as digests
-from loadgen.fleet.merge import Member
+from loadgen.fleet.member import Member
 from loadgen.fleet.part import Part
 from loadgen.run.conclude import Ended
-from loadgen.run.rundir import totals as whole_histograms
 from loadgen.run.stored import StoredRun
 from loadgen.sample import ROLE_GENERATOR, Sample
 from tests.loadgen.builders import about, run_config
@@ -40,7 +39,7 @@ def stored(
             *(Sample(t, ROLE_GENERATOR, values_of(totals, 0.5)) for t, totals in series),
         ],
         intervals,
-        whole_histograms(intervals),
+        by_tag(intervals),
     )
 
 

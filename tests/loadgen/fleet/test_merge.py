@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from loadgen.accounting.latency import IntervalHistogram
 from loadgen.accounting.messages import Totals
+from loadgen.config import TlsOptions
 from loadgen.fleet import part as digests
-from loadgen.fleet.merge import KERNELS, Member, Merged, MergeError, Merger, due_in
+from loadgen.fleet.member import Member
+from loadgen.fleet.merge import KERNELS, Merged, MergeError, Merger
+from loadgen.fleet.missing import due_in
 from loadgen.fleet.part import Part
 from loadgen.run.conclude import Ended
 from loadgen.sample import ROLE_CLIENT, Sample
-from loadgen.summary import Summary
+from loadgen.summary import Summary, TlsUse
 from tests.loadgen.builders import run_config
 from tests.loadgen.builders import totals as any_totals
 from tests.loadgen.fleet.parts import member, part, served, stored
@@ -248,6 +251,24 @@ def test_one_shard_s_generator_being_too_slow_is_the_fleet_s_validity() -> None:
     )
     summary = merged(clean(0, 2), msgspec.structs.replace(found, part=slow)).summary
     assert summary.validity == "generator_limited"
+
+
+def test_what_tls_cost_all_shards_is_the_fleet_s() -> None:
+    """Three handshakes of ten were full ones."""
+    shards = [
+        member(
+            part(
+                [(1.0, served(10, tls_handshakes=10, tls_resumed=7, tls_cpu=0.25))],
+                shard=(index, 2),
+                tls=TlsOptions(),
+            ),
+            index,
+        )
+        for index in range(2)
+    ]
+    assert merged(*shards).summary.generator.tls == TlsUse(
+        handshakes=20, resumed=14, cpu_seconds=0.5
+    )
 
 
 def test_thresholds_are_the_whole_s_and_a_kernel_s_are_every_shard_s() -> None:

@@ -93,7 +93,7 @@ def test_other_programs_read_the_histogram_log(written: Path) -> None:
 
 def test_totals_are_per_tag() -> None:
     parts = [IntervalHistogram("total", float(n), 1.0, {5: 1, 6 + n: 2}) for n in range(2)]
-    assert rundir.totals([*parts, IntervalHistogram("connect", 0.0, 1.0, {9: 1})]) == {
+    assert latency.by_tag([*parts, IntervalHistogram("connect", 0.0, 1.0, {9: 1})]) == {
         "total": {5: 2, 6: 2, 7: 2},
         "connect": {9: 1},
     }
