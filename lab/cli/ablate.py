@@ -71,10 +71,11 @@ def command(**chosen: Any) -> None:
     found out first and cost no trial.
     """
     from lab.cli import ablate_run
+    from lab.cli.asked import AblateOptions
     from lab.cli.edge import edge
 
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     out = chosen["out"] or Path("reports", f"ablation-{stamp}")
     with edge(lambda: "interrupted before the first trial ended"):
-        code = ablate_run.execute(chosen, out)
+        code = ablate_run.execute(AblateOptions(**chosen), out)
     sys.exit(int(code))

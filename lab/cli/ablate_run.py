@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -17,13 +15,13 @@ from lab.ablate.weigh import weigh
 from lab.analysis.exit import EXIT_OF_VERDICT
 from lab.analysis.store import StoreError
 from lab.analysis.store import load as load_experiment
+from lab.cli.asked import AblateOptions
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
-from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import SitePlan, TestbedError
+from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
@@ -38,7 +36,7 @@ _OVERHEAD = 1.2
 """Seconds that a trial takes beside its load, about."""
 
 
-def execute(options: dict[str, Any], out: Path) -> Exit:
+def execute(options: AblateOptions, out: Path) -> Exit:
     """Run the ablation, write its report, show it; return the exit code.
 
     Raises:
@@ -47,13 +45,11 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
         ChurnlabError: TuningError, TestbedError, ExperimentError, TrialError, NamespaceError or
             WriteError, as their docstrings say.
     """
-    # As lab run: a machine that pauses for tenths of a second spoils no trial.
-    asked = replace(load_of(options), max_lateness=0.25)
-    site = SitePlan(servers=options["servers"], source_addresses=options["clients"])
+    asked, site = options.load(), options.site()
     ensure_privileges()
-    tuning = load(options["after"], demand_of(asked, site))
-    tracked = _tracked(options["conntrack"], tuning)
-    lines = look(tuning, options["only"], tracked=tracked)
+    tuning = load(options.after, demand_of(asked, site))
+    tracked = _tracked(options.conntrack, tuning)
+    lines = look(tuning, options.only, tracked=tracked)
     if len(lines.arms) == 1 or not lines.arms[ALL]:
         for line in lines.lines:
             click.echo(f"{line.key} = {line.value}: {line.reason}")
@@ -62,25 +58,25 @@ def execute(options: dict[str, Any], out: Path) -> Exit:
     plan = Plan(
         name=out.name,
         arms=tuple((arm, tuning_of(tuning, arm, keys)) for arm, keys in lines.arms.items()),
-        rate=rate_of(options),
-        duration=options["duration"],
-        trials=options["trials"] or trials_needed(len(contrasts(lines.lines))),
+        rate=options.number,
+        duration=options.duration,
+        trials=options.trials or trials_needed(len(contrasts(lines.lines))),
         site=site,
         load=asked,
         calibrate_on=ALL,
     )
     testbed = TrackedTestbed() if tracked else NetnsTestbed()
     testbed.check()
-    if not options["quiet"]:
+    if not options.quiet:
         _say_size(plan, lines)
-    with Progress(plan, doubts([tuning]), quiet=options["quiet"]) as progress:
+    with Progress(plan, doubts([tuning]), quiet=options.quiet) as progress:
         conductor = Conductor(plan, testbed, out, progress)
         with writing(out / LINES):
             (out / LINES).write_bytes(encode(lines))
         finished = run(conductor.run)
     if not finished and not any(out.glob("trials/*/summary.json")):
         raise KeyboardInterrupt
-    found = report(out, options["json_file"])
+    found = report(out, options.json_file)
     return EXIT_OF_VERDICT[found.verdict] if finished else Exit.INTERRUPTED
 
 

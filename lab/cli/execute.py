@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, Final
 
 from lab import report
 from lab.analysis.exit import exit_code
 from lab.analysis.gates import is_relative, parse_gate
 from lab.analysis.records import AFTER, BEFORE
+from lab.cli.asked import RunOptions
 from lab.cli.doubts import doubts
-from lab.cli.options import load_of, rate_of
 from lab.cli.progress import Progress
 from lab.report.terminal import show
 from lab.testbed import middle
@@ -28,7 +27,7 @@ from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
 
 
-def build_plan(options: dict[str, Any], name: str) -> Plan:
+def build_plan(options: RunOptions, name: str) -> Plan:
     """Return the plan that the options describe.
 
     Raises:
@@ -36,104 +35,89 @@ def build_plan(options: dict[str, Any], name: str) -> Plan:
         TuningError: for a tuning that cannot be read.
         TestbedError: for a site that cannot be made.
     """
-    gates = tuple(filter(is_relative, options["threshold"]))
-    thresholds = tuple(one for one in options["threshold"] if one not in gates)
+    gates = tuple(filter(is_relative, options.thresholds))
+    thresholds = tuple(one for one in options.thresholds if one not in gates)
     for gate in gates:
         parse_gate(gate)
     for threshold in thresholds:
         parse_threshold(threshold)
-    asked = load_of(options, thresholds=thresholds)
-    site = site_of(options, asked.rate)
+    asked = options.load(thresholds)
+    site = site_of(options)
     demand = demand_of(asked, site)
-    arms = tuple((arm, load_for(options[arm], site.roles, demand)) for arm in (BEFORE, AFTER))
+    named = {BEFORE: options.before, AFTER: options.after}
+    arms = tuple((arm, load_for(text, site.roles, demand)) for arm, text in named.items())
     for arm, tuning in arms:
-        if tuning.parts and options["testbed"] != "netns":
+        if tuning.parts and options.testbed != "netns":
             raise ValueError(
-                f"--{arm} {options[arm]}: a tuning for each role needs --testbed netns; the containers "
+                f"--{arm} {named[arm]}: a tuning for each role needs --testbed netns; the containers "
                 "of an arm have one tuning"
             )
-    rate = rate_of(options)
+    rate = options.number
     # Where the rate is found, so is how long it takes to reach something with it.
-    duration = options["duration"] or (None if rate is None else USUAL)
+    duration = options.duration or (None if rate is None else USUAL)
     return Plan(
         name=name,
         arms=arms,
         rate=rate,
         duration=duration,
-        trials=options["trials"],
+        trials=options.trials,
         site=site,
         load=asked,
         gates=gates,
         faults=check_faults(
-            map(parse_fault, options["fault"]),
-            servers=options["servers"],
+            map(parse_fault, options.faults),
+            servers=options.servers,
             duration=duration or USUAL,
         ),
     )
 
 
-_ONLY_IN: Final = {"nat_ports": "nat", "nat_room": "nat", "proxy": "proxy"}
-"""Options that say something about one topology alone."""
-
-
-def site_of(options: dict[str, Any], rate: float | str | None) -> SitePlan:
+def site_of(options: RunOptions) -> SitePlan:
     """Return what a trial's site consists of.
 
     Raises:
         ValueError: for options that do not go together.
         TestbedError: for a site that cannot be made.
     """
-    topology = options["topology"]
-    for option, only in _ONLY_IN.items():
-        if options[option] is not None and topology != only:
-            raise ValueError(
-                f"--{option.replace('_', '-')} belongs to --topology {only}, not to {topology}"
-            )
-    if topology != "direct" and options["testbed"] != "netns":
-        raise ValueError(
-            f"--topology {topology} needs --testbed netns: a Docker network has a bridge and a "
-            "firewall of the engine's own, and containers on it see no other host in between"
-        )
-    room = options["nat_room"]
+    topology, room = options.topology, options.nat_room
     if topology == "nat" and room in {None, "auto"}:
-        if rate is None or isinstance(rate, str):
-            raise ValueError("--topology nat: give --rate as a number, or --nat-room")
-        room = max(1, int(rate * (options["duration"] or USUAL) / 2))
-    server = options["server"]
-    if options["proxy"] == "nutcracker" and server not in middle.SPOKEN_BY_NUTCRACKER:
+        # RunOptions sees to it that there is a rate.
+        room = max(1, int((options.number or 0) * (options.duration or USUAL) / 2))
+    server = options.server
+    if options.proxy == "nutcracker" and server not in middle.SPOKEN_BY_NUTCRACKER:
         raise ValueError(
             f"--proxy nutcracker speaks for {' and '.join(middle.SPOKEN_BY_NUTCRACKER)} only, not for "
             f"{server[:40]!r}; --proxy haproxy passes on whatever it is"
         )
     return SitePlan(
         server=server,
-        server_url=options["server_url"],
-        servers=options["servers"],
-        source_addresses=options["clients"],
-        memcached_threads=options["memcached_threads"],
-        rtt=options["rtt"],
+        server_url=options.server_url,
+        servers=options.servers,
+        source_addresses=options.clients,
+        memcached_threads=options.memcached_threads,
+        rtt=options.rtt,
         topology=topology,
-        nat_ports=options["nat_ports"],
-        nat_room=None if room in {None, "all"} else int(room),
-        proxy=options["proxy"] or "haproxy",
+        nat_ports=options.nat_ports,
+        nat_room=room if isinstance(room, int) else None,
+        proxy=options.proxy or "haproxy",
     )
 
 
-def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> Testbed:
+def open_testbed(options: RunOptions, site: SitePlan, stack: ExitStack) -> Testbed:
     """Return the testbed that the options ask for, once it is known to work here.
 
     Raises:
         TestbedError: when it does not; says what is missing.
     """
     testbed: Testbed
-    if options["testbed"] == "docker":
+    if options.testbed == "docker":
         # The SDK is wanted on this path only, and takes 0.2 s to import.
         from lab.testbed.docker.testbed import DockerTestbed, check_plan
 
         check_plan(site)
-        docker = testbed = stack.enter_context(closing(DockerTestbed(options["image"])))
+        docker = testbed = stack.enter_context(closing(DockerTestbed(options.image)))
         testbed.check()
-        if options["allow_host_sysctls"] and not docker.on_this_machine():
+        if options.allow_host_sysctls and not docker.on_this_machine():
             raise TestbedError(
                 "--allow-host-sysctls: the Docker engine runs on another kernel than this lab",
                 "run the lab on the engine's own host",
@@ -143,18 +127,18 @@ def open_testbed(options: dict[str, Any], site: SitePlan, stack: ExitStack) -> T
         ensure_privileges()
         testbed = NetnsTestbed(needs=())
         testbed.check()
-    if options["allow_host_sysctls"]:
+    if options.allow_host_sysctls:
         testbed = HostTuned(testbed, stack.enter_context(HostSettings()))
     return testbed
 
 
-def execute(options: dict[str, Any], out: Path) -> Exit:
+def execute(options: RunOptions, out: Path) -> Exit:
     """Run the experiment, write its reports, show the verdict; return the exit code."""
     plan = build_plan(options, out.name)
     with ExitStack() as stack:
         testbed = open_testbed(options, plan.site, stack)
         said = doubts(tuning for _, tuning in plan.arms)
-        with Progress(plan, said, quiet=options["quiet"]) as progress:
+        with Progress(plan, said, quiet=options.quiet) as progress:
             run(plan, testbed, out, progress)
     comparison = report.write_all(out)
     show(comparison)

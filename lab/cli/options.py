@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from loadgen.cli import types
-from loadgen.config import LoadOptions
 
 MOST_HOSTS: Final = 4096
 """Servers, or client addresses, that a testbed makes."""
+THIS_HOST: Final = "this-host"
+"""As the name of a tuning: the values in force here."""
 
 
 def _room(text: str) -> int | str:
@@ -73,30 +73,3 @@ local_port_range = click.option(
     default=None,
     help="The generator sets IP_LOCAL_PORT_RANGE, in every arm.",
 )
-
-
-def rate_of(chosen: Mapping[str, Any]) -> float | None:
-    """Return the rate that was asked for; None for `auto`, or where a command has no such option.
-
-    Raises:
-        ValueError: for the closed loop.
-    """
-    rate = chosen.get("rate")
-    if rate == "max":
-        raise ValueError("--rate max has no arrivals to drop, so nothing to compare; give a number")
-    return None if rate is None or isinstance(rate, str) else float(rate)
-
-
-def load_of(chosen: Mapping[str, Any], *, thresholds: tuple[str, ...] = ()) -> LoadOptions:
-    """Return what is asked of the load generator; what a command has no option for is left to it.
-
-    Args:
-        chosen: a command's options, as click names them.
-        thresholds: of each run.
-
-    Raises:
-        ValueError: for an operation that cannot be, or a rate; see `rate_of`.
-    """
-    named = ("op", "close", "timeout", "max_lateness", "workers", "local_port_range")
-    given = {name: chosen[name] for name in named if name in chosen}
-    return LoadOptions(rate=rate_of(chosen), thresholds=thresholds, **given)

@@ -131,6 +131,7 @@ _EPILOG = (
 @options.local_port_range
 @click.option(
     "--fault",
+    "faults",
     multiple=True,
     metavar="FAULT",
     help="Done to a server in every trial: 'kill server-1 at 2s'; also restart, pause and resume, "
@@ -144,6 +145,7 @@ _EPILOG = (
 )
 @click.option(
     "--threshold",
+    "thresholds",
     multiple=True,
     metavar="EXPR",
     help="A gate: 'failed: rate == 0' on every trial of the after arm, or "
@@ -163,6 +165,7 @@ def command(**chosen: Any) -> None:
     Every trial starts servers and a load generator in namespaces of their own: nothing outside
     is loaded, and no setting of this machine changes unless --allow-host-sysctls is given.
     """
+    from lab.cli.asked import RunOptions
     from lab.cli.edge import edge
     from lab.cli.execute import execute
 
@@ -174,5 +177,5 @@ def command(**chosen: Any) -> None:
         return f"interrupted; what was measured: lab report {out}"
 
     with edge(interrupted):
-        code = execute(chosen, out)
+        code = execute(RunOptions(**chosen), out)
     sys.exit(int(code))

@@ -11,7 +11,6 @@ import click
 
 from lab.cli import options
 from loadgen.cli import types
-from loadgen.cli.group import fail
 
 _EPILOG = (
     "Exit codes: 0 when what was measured agrees with the prediction, 99 when it does not, 3 when "
@@ -87,13 +86,14 @@ def command(**chosen: Any) -> None:
     is narrow; both of its ends are then confirmed.
     """
     from lab.cli import sweep_run
+    from lab.cli.asked import SweepOptions
     from lab.cli.edge import edge
 
-    validate = chosen["validate"] or chosen["only"] or chosen["only_list"]
-    if validate and chosen["tunings"]:
-        fail("--validate has situations of its own: omit --tuning")
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    out = chosen["out"] or Path("reports", f"{'validation' if validate else 'sweep'}-{stamp}")
     with edge(lambda: "interrupted before anything was measured"):
-        code = sweep_run.validate(chosen, out) if validate else sweep_run.sweep(chosen, out)
+        options = SweepOptions(**chosen)
+        kind, carry_out = (
+            ("validation", sweep_run.validate) if options.validates else ("sweep", sweep_run.sweep)
+        )
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        code = carry_out(options, options.out or Path("reports", f"{kind}-{stamp}"))
     sys.exit(int(code))

@@ -6,19 +6,17 @@ import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lab.analysis import text
+from lab.cli.asked import SweepOptions
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
-from lab.cli.options import load_of
 from lab.sweep.cases import CASES, Case
 from lab.sweep.records import Capacity, Check, Probe, Sweep
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
 from lab.sweep.run import Sweeper, SweepPlan
 from lab.sweep.validate import VALIDATION, Validator
-from lab.testbed.base import SitePlan
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import builtin_names, demand_of, load
@@ -63,31 +61,30 @@ class Progress:
         self.say(f"{capacity.tuning}: measured {bracket(capacity)}")
 
 
-def sweep(options: dict[str, Any], out: Path) -> Exit:
+def sweep(options: SweepOptions, out: Path) -> Exit:
     """Measure capacities, write the report, show it; return the exit code.
 
     Raises:
         KeyboardInterrupt: when interrupted before a tuning was measured.
         ChurnlabError: TuningError, TestbedError, TrialError or WriteError, as their docstrings say.
     """
-    asked = load_of(options)
-    site = SitePlan(servers=options["servers"], source_addresses=options["clients"])
+    asked, site = options.load(), options.site()
     demand = demand_of(asked, site)
     ensure_privileges()
-    tunings = tuple(load(name, demand) for name in options["tunings"] or builtin_names())
+    tunings = tuple(load(name, demand) for name in options.tunings or builtin_names())
     plan = SweepPlan(
         name=out.name,
         tunings=tunings,
-        duration=options["duration"],
-        confirm=options["confirm"],
-        precision=options["precision"],
+        duration=options.duration,
+        confirm=options.confirm,
+        precision=options.precision,
         site=site,
         load=asked,
     )
     testbed = NetnsTestbed()
     testbed.check()
-    progress = Progress(quiet=options["quiet"])
-    if not options["quiet"]:
+    progress = Progress(quiet=options.quiet)
+    if not options.quiet:
         for doubt in doubts(tunings):
             progress.say(doubt)
     sweeper = Sweeper(plan, testbed, out, progress)
@@ -95,7 +92,7 @@ def sweep(options: dict[str, Any], out: Path) -> Exit:
     found = sweeper.record()
     if not found.capacities:
         raise KeyboardInterrupt
-    deliver(sweep_sheet(found), found, options["json_file"], out)
+    deliver(sweep_sheet(found), found, options.json_file, out)
     return _sweep_exit(found)
 
 
@@ -108,7 +105,7 @@ def _sweep_exit(found: Sweep) -> Exit:
     return Exit.PASS if any(agreements) else Exit.INVALID
 
 
-def validate(options: dict[str, Any], out: Path) -> Exit:
+def validate(options: SweepOptions, out: Path) -> Exit:
     """Measure the model's cases, write the report, show it; return the exit code.
 
     Raises:
@@ -116,14 +113,14 @@ def validate(options: dict[str, Any], out: Path) -> Exit:
         KeyboardInterrupt: when interrupted before a case was measured.
         ChurnlabError: TuningError, TestbedError, TrialError or WriteError, as their docstrings say.
     """
-    cases = chosen(options["only"])
-    if options["only_list"]:
+    cases = chosen(options.only)
+    if options.only_list:
         for case in cases:
             print(f"{case.name:<22} {case.situation}: {case.what}")
         return Exit.PASS
     ensure_privileges()
     NetnsTestbed().check()
-    progress = Progress(quiet=options["quiet"])
+    progress = Progress(quiet=options.quiet)
     validator = Validator(cases, out, lambda check: progress.say(check_line(check)))
     run(validator.run)
     found = validator.record()
@@ -131,7 +128,7 @@ def validate(options: dict[str, Any], out: Path) -> Exit:
         raise KeyboardInterrupt
     with writing(out / VALIDATION):
         (out / VALIDATION).write_bytes(encode(found))
-    deliver(validation_sheet(found), found, options["json_file"], out)
+    deliver(validation_sheet(found), found, options.json_file, out)
     if len(found.checks) < len(cases):
         return Exit.INTERRUPTED
     return _validation_exit(found.checks)

@@ -68,7 +68,7 @@ def test_this_host_is_planned_for_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--rate", "max"], "--rate max: a plan needs a number"),
+        (["--rate", "max"], "'--rate': max: a plan needs a number"),
         (["--rate", "0"], "a rate is above 0"),
         ([], "give --rate, or --from a recording"),
         (["--rate", "5", "--tuning", "articel"], "did you mean article?"),
