@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import subprocess
 import sys
@@ -23,74 +22,40 @@ from pathlib import Path
 
 import msgspec
 
-from loadgen.accounting.latency import IntervalHistogram, bucket
-from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
-from loadgen.accounting.sums import values_of
+from bench import directories
+from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
 from loadgen.fleet import live, store
 from loadgen.fleet.record import FILE, Fleet, Seat
-from loadgen.metrics import CATALOGUE
 from loadgen.report import page
 from loadgen.run import rundir, stored
-from loadgen.run.conclude import About, Ended
-from loadgen.run.rundir import RunDirectory
-from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
-from loadgen.summary import Clock, Environment
+from loadgen.summary import Clock
 
 SHARDS, SECONDS, RATE, DEAD = 1000, 60, 20_000.0, 5
 SECONDS_GOAL, BYTES_GOAL, DRAW_GOAL = 30.0, 1 << 30, 0.1
 _TEMPLATES = 4
-_OF_SERVER = 40
 
 
-def _histogram(tag: str, second: int, dice: random.Random) -> IntervalHistogram:
-    """Return a second's latencies, with as many different ones as a real run has."""
-    counts: dict[int, int] = {}
-    for _ in range(2000):
-        place = bucket(int(dice.lognormvariate(5.5, 0.8)))
-        counts[place] = counts.get(place, 0) + 10
-    return IntervalHistogram(tag, float(second), 1.0, counts)
+def _totals(t: float) -> Totals:
+    due = int(t * RATE)
+    totals = Totals(
+        scheduled=due, started=due, ok=due, connect_calls=due, cpu_user=t / 3, cpu_system=t / 2
+    )
+    totals.replies = {"hit": due}
+    return totals
 
 
 def _write(path: Path, count: int, seed: int, seconds: int) -> None:
     """Write the run directory of a shard, as its loadgen and the shard itself leave it."""
-    dice = random.Random(seed)
-    about = About(
-        version="0",
-        config=RunConfig(
-            targets=["198.18.0.1:11211"],
-            addresses=[("198.18.0.1", 11211)],
-            rate=RATE * count,
-            duration=float(seconds),
-            max_in_flight=1000,
-            shard=(0, count),
-        ),
-        environment=Environment(host="node", kernel="6.18", cpus=2, churnlab="0"),
-        started_at="2030-01-01T00:00:00+00:00",
-        sysctls={},
-        absent={},
-        ended=Ended(elapsed=float(seconds)),
+    config = RunConfig(
+        targets=["198.18.0.1:11211"],
+        addresses=[("198.18.0.1", 11211)],
+        rate=RATE * count,
+        duration=float(seconds),
+        max_in_flight=1000,
+        shard=(0, count),
     )
-    directory = RunDirectory(path)
-    directory.write_run(msgspec.to_builtins(about))
-    names = list(CATALOGUE)
-    for number in range(seconds * 10 + 1):
-        t, due = number / 10, int(number / 10 * RATE)
-        totals = Totals(
-            scheduled=due, started=due, ok=due, connect_calls=due, cpu_user=t / 3, cpu_system=t / 2
-        )
-        totals.replies = {"hit": due}
-        directory.add_samples(
-            [
-                Sample(t, ROLE_GENERATOR, values_of(totals, t)),
-                Sample(t, ROLE_CLIENT, dict.fromkeys(names, number * 7)),
-                Sample(t, ROLE_SERVER, dict.fromkeys(names[:_OF_SERVER], number * 7)),
-            ]
-        )
-    directory.add_intervals(
-        _histogram(tag, second, dice) for second in range(seconds) for tag in (*LATENCIES, LATENESS)
-    )
-    directory.close()
+    directories.write(path, config, _totals, seed=seed)
     rundir.write_summary(path, stored.read(path).summary())
     store.write_digest(path)
     page.write(stored.salvage(path))

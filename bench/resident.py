@@ -1,8 +1,9 @@
-"""The resident memory of a run's processes, read from /proc while it goes on."""
+"""The memory of a run's processes, read from /proc while it goes on and while it is concluded."""
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,18 +12,22 @@ from pathlib import Path
 import trio
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a run's processes held at one moment."""
+    """What a run's processes held at one moment, in megabytes."""
 
     t: float
     """Seconds since the watch began."""
     megabytes: float
-    """The workers, together."""
+    """Resident, the workers together; 0 once they have ended."""
     coordinator: float = 0.0
-    """Megabytes of the process that started them, samples the kernel and writes the files."""
+    """Resident, the process that started them, samples the kernel, writes the files and concludes."""
+    tree: float = 0.0
+    """That process and everything that it has started, down to the last one; what several of them
+    share counts once (Pss in proc_pid_smaps(5))."""
 
 
 def descendants(pid: int) -> list[int]:
@@ -65,11 +70,29 @@ def megabytes(pids: list[int]) -> float:
     return total * _PAGE / 1e6
 
 
+def proportional(pids: list[int]) -> float:
+    """Return the memory of processes together, shared pages once; what has ended counts nothing."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            found = _PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+            total += int(found[1]) if found else 0
+    return total * 1024 / 1e6
+
+
 async def watch(readings: list[Reading], every: float = 0.5) -> None:
-    """Append a reading each `every` seconds while there are workers, until cancelled."""
+    """Append a reading each `every` seconds from the first worker to the coordinator's end.
+
+    It then waits for the next workers, until cancelled.
+    """
     begin = time.monotonic()
+    coordinators: list[int] = []
     while True:
-        if pids := workers():
-            now = time.monotonic() - begin
-            readings.append(Reading(now, megabytes(pids), megabytes(parents(pids))))
+        pids = workers()
+        coordinators = parents(pids) or coordinators
+        if held := megabytes(coordinators):
+            tree = [*coordinators, *(child for pid in coordinators for child in descendants(pid))]
+            readings.append(
+                Reading(time.monotonic() - begin, megabytes(pids), held, proportional(tree))
+            )
         await trio.sleep(every)

@@ -1,13 +1,17 @@
 """One long run: does the CPU per connection stay the same, and the memory?
 
-Goals: CPU per connection flat within 10 % over 10 minutes, resident memory of all processes of the
-run flat after the first 10 s, until the summary is made. The run is cut into windows; each is compared with the median of all.
+Goals: CPU per connection flat within 10 % over 10 minutes, memory of all processes of the run flat
+after the first minute, until the summary is made. The run is cut into windows; each is compared with
+the median of all.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
 
 import trio
 
@@ -19,8 +23,8 @@ from loadgen.accounting.sums import totals_of
 from loadgen.run.rundir import read_samples
 from loadgen.sample import ROLE_GENERATOR, Sample
 
-SETTLED = 10.0
-"""Seconds after which memory is to stay the same."""
+_STRETCH: Final = 10.0
+"""Seconds over which memory is taken, the median of its readings."""
 
 
 def windows(samples: Sequence[Sample], length: float) -> list[tuple[float, Run]]:
@@ -44,23 +48,68 @@ def windows(samples: Sequence[Sample], length: float) -> list[tuple[float, Run]]
     return found
 
 
-def memory(readings: Sequence[resident.Reading]) -> str:
-    """Return what the memory of workers and coordinator did after it had settled, a line each."""
-    begin = readings[0].t
-    settled = [reading for reading in readings if reading.t - begin >= SETTLED]
-    last = readings[-1]
-    workers = _course("workers", [reading.megabytes for reading in settled], last.megabytes)
-    kept = _course("coordinator", [reading.coordinator for reading in settled], last.coordinator)
-    return f"{workers}\n{kept}"
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What some of a run's processes held, in megabytes."""
+
+    settled: float
+    """Over ten seconds once it had settled."""
+    end: float
+    """Over the last ten seconds of the load."""
+    most: float
+    """In between."""
+
+    @property
+    def ratio(self) -> float:
+        """The end's to what it had settled at."""
+        return self.end / self.settled
 
 
-def _course(name: str, values: Sequence[float], last: float) -> str:
-    if not values:
-        return f"memory of the {name}: {last:.1f} MB at the end; shorter than {SETTLED:g} s"
-    return (
-        f"memory of the {name}: {values[0]:.1f} MB after {SETTLED:g} s, {values[-1]:.1f} MB at the "
-        f"end, between {min(values):.1f} and {max(values):.1f}"
-    )
+def course(
+    readings: Sequence[resident.Reading], of: Callable[[resident.Reading], float], settled: float
+) -> Course | None:
+    """Return how memory went from `settled` seconds on while there was load; None if too short."""
+    loaded = [reading for reading in readings if reading.megabytes]
+    if not loaded:
+        return None
+    begin, end = loaded[0].t + settled, loaded[-1].t
+    if end - begin < 2 * _STRETCH:
+        return None
+    first = [of(reading) for reading in loaded if begin <= reading.t < begin + _STRETCH]
+    last = [of(reading) for reading in loaded if reading.t > end - _STRETCH]
+    between = max(of(reading) for reading in loaded if reading.t >= begin)
+    return Course(median(first), median(last), between) if first and last else None
+
+
+_PROCESSES: Final[Mapping[str, Callable[[resident.Reading], float]]] = {
+    "workers, resident": lambda reading: reading.megabytes,
+    "coordinator, resident": lambda reading: reading.coordinator,
+    "all processes of the run, shared pages once": lambda reading: reading.tree,
+}
+
+
+def memory(readings: Sequence[resident.Reading], settled: float) -> str:
+    """Return what memory did after it had settled, and what concluding the run took."""
+    rows = []
+    for name, of in _PROCESSES.items():
+        found = course(readings, of, settled)
+        if found is None:
+            return f"memory: the run is too short to settle for {settled:g} s"
+        rows.append(
+            (
+                name,
+                f"{found.settled:.1f}",
+                f"{found.end:.1f}",
+                f"{found.ratio:.3f}",
+                f"{found.most:.1f}",
+            )
+        )
+    lines = [table(("MB", f"after {settled:g} s", "at the end", "end / settled", "at most"), rows)]
+    # Half a second may pass between two readings, and concluding a short run takes less.
+    after = [reading.tree for reading in readings if not reading.megabytes]
+    if after:
+        lines.append(f"while the summary and the page were made: up to {max(after):.1f} MB")
+    return "\n".join(lines)
 
 
 async def measure(chosen: argparse.Namespace) -> None:
@@ -95,7 +144,7 @@ async def measure(chosen: argparse.Namespace) -> None:
         )
     )
     print(f"CPU per connection {middle.text('.1f')} µs; a window is {chosen.window:g} s")
-    print(memory(readings))
+    print(memory(readings, chosen.settled))
 
 
 def main() -> None:
@@ -103,6 +152,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10_000.0)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--window", type=float, default=30.0, help="seconds")
+    parser.add_argument("--settled", type=float, default=60.0, help="seconds before memory counts")
     parser.add_argument("--schedule", default="poisson", choices=["poisson", "constant"])
     parser.add_argument(
         "--option", action="append", default=[], help="one more word of loadgen run's command line"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
-from bench import clients, floor, highest_rate, open_loop, quiet, soak
+from bench import clients, floor, highest_rate, open_loop, quiet, resident, soak
 from bench.figures import Late, Run
 from bench.resident import Reading
 from loadgen.accounting.latency import bucket
@@ -169,11 +170,32 @@ def test_a_soak_is_cut_into_windows() -> None:
     assert soak.windows([], 2.0) == []
 
 
-def test_memory_is_judged_after_it_settled() -> None:
-    """The workers' and the coordinator's, each on a line of its own."""
-    readings = [Reading(t, 20.0 if t < 5 else 31.0, 40.0 + t) for t in (0.0, 4.0, 11.0, 20.0)]
-    assert soak.memory(readings).splitlines() == [
-        "memory of the workers: 31.0 MB after 10 s, 31.0 MB at the end, between 31.0 and 31.0",
-        "memory of the coordinator: 51.0 MB after 10 s, 60.0 MB at the end, between 51.0 and 60.0",
+def test_memory_is_told_from_when_it_has_settled_to_the_end_of_the_load() -> None:
+    """A reading a second: it grows until it has settled, then by a tenth; the tree's peak is later."""
+    loaded = [
+        Reading(float(t), min(t, 60) / 2.0, 40.0 + (t >= 100) * 4.0, 70.0 + (t >= 100) * 7.0)
+        for t in range(121)
     ]
-    assert soak.memory(readings[:1]).endswith("shorter than 10 s")
+    after = [Reading(121.0, 0.0, 300.0, 310.0), Reading(122.0, 0.0, 50.0, 55.0)]
+    found = soak.course(loaded, lambda reading: reading.tree, 60.0)
+    assert found == soak.Course(70.0, 77.0, 77.0)
+    assert found.ratio == pytest.approx(1.1)
+    text = soak.memory([*loaded, *after], 60.0)
+    assert re.search(r"workers, resident +30.0 +30.0 +1.000 +30.0", text)
+    assert re.search(r"coordinator, resident +40.0 +44.0 +1.100 +44.0", text)
+    assert text.endswith("up to 310.0 MB")
+
+
+@pytest.mark.parametrize("length", [0, 1, 30, 79])
+def test_a_run_that_is_too_short_has_no_course(length: int) -> None:
+    readings = [Reading(float(t), 30.0, 40.0, 70.0) for t in range(length)]
+    assert "too short" in soak.memory(readings, 60.0)
+
+
+def test_memory_that_is_shared_counts_once() -> None:
+    """What a process holds in proportion is no more than all that it has resident."""
+    both = resident.proportional([os.getpid(), os.getpid()])
+    one = resident.proportional([os.getpid()])
+    assert both == pytest.approx(2 * one, rel=0.1)
+    assert 1.0 < one <= resident.megabytes([os.getpid()]) * 1.1
+    assert resident.proportional([2**22 + 1]) == 0.0
