@@ -41,7 +41,8 @@ from loadgen.accounting.latency import BUCKET_OF, slow_bucket
 from loadgen.accounting.messages import LATENESS
 from loadgen.config import RunConfig
 from loadgen.engine.attempt import State
-from loadgen.engine.connections import NON_BLOCKING_STREAM, Attempt, Connections, Make, ways
+from loadgen.engine.connections import NON_BLOCKING_STREAM, Attempt, Connections, Make
+from loadgen.engine.lines import ways
 from loadgen.engine.tally import Tally
 from loadgen.engine.waiting import Ready, waiting_on
 from loadgen.outcome import Phase
