@@ -25,6 +25,7 @@ from lab.capacity import (
     Settings,
     Situation,
     behind_proxy,
+    close_seen,
     forecast,
     time_wait_sockets,
 )
@@ -78,7 +79,7 @@ def situation_of(
     load = Load(
         rate=config.rate / config.shard[1],
         duration=config.duration,
-        close=config.close,
+        close=close_seen(config.close, config.protocol, tls=config.tls is not None),
         sources=len(config.source_addresses) or 1,
         destinations=len(set(config.addresses)),
         loopback=all(ip_address(host).is_loopback for host, _ in config.addresses),

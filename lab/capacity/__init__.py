@@ -33,7 +33,7 @@ from lab.capacity.ports import (
     reuses,
 )
 from lab.capacity.proxy import behind_proxy
-from lab.capacity.situation import KEYS, Load, Settings, Situation
+from lab.capacity.situation import KEYS, Load, Settings, Situation, close_seen
 from lab.capacity.tracking import Tracking
 from loadgen.search import CapacityError, Costs, Kernel, free_ports
 
@@ -56,6 +56,7 @@ __all__ = [
     "TimeWait",
     "Tracking",
     "behind_proxy",
+    "close_seen",
     "connections_for",
     "distinct",
     "forecast",

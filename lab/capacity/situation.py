@@ -31,6 +31,19 @@ KEYS: Final = (
 """The sysctls that a forecast reads."""
 
 
+_CLOSE_NOTIFY: Final = frozenset({"memcached", "redis"})
+"""Servers, by protocol, that answer a client's FIN over TLS with a close_notify of their own."""
+
+
+def close_seen(close: CloseMode, protocol: str, *, tls: bool) -> CloseMode:
+    """Return how the kernel sees connections end that are closed so.
+
+    A close_notify that meets a closed socket is answered with a RST, and no TIME_WAIT is left
+    (RFC 9293, 3.10.7; measured in docs/protocols.md).
+    """
+    return "rst" if close == "client" and tls and protocol in _CLOSE_NOTIFY else close
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The settings in force, as numbers. Defaults are those of a fresh namespace of 6.18."""

@@ -54,6 +54,7 @@ class RunOptions:
     proxy: ProxyKind | None
     server: str
     server_url: str
+    tls: bool
     servers: int
     clients: int
     memcached_threads: int
@@ -105,6 +106,8 @@ class RunOptions:
             max_lateness=self.max_lateness,
             workers=self.workers,
             local_port_range=self.local_port_range,
+            tls=self.tls,
+            tls_insecure=self.tls,
             thresholds=thresholds,
         )
 

@@ -19,7 +19,7 @@ from lab.testbed.faults import check_faults, parse_fault
 from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
-from lab.testbed.servers import kind_of, require
+from lab.testbed.servers import kind_of, require, self_signed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, Plan, run
 from lab.tunings import demand_of, load_for
@@ -89,9 +89,12 @@ def site_of(options: RunOptions) -> SitePlan:
             f"--proxy nutcracker speaks for {' and '.join(middle.SPOKEN_BY_NUTCRACKER)} only, not for "
             f"{server[:40]!r}; --proxy haproxy passes on whatever it is"
         )
+    if options.proxy == "nutcracker" and options.tls:
+        raise ValueError("--proxy nutcracker does not speak TLS; --proxy haproxy passes it on")
     return SitePlan(
         server=server,
         server_url=options.server_url,
+        certificate=self_signed() if options.tls else "",
         servers=options.servers,
         source_addresses=options.clients,
         memcached_threads=options.memcached_threads,

@@ -103,6 +103,12 @@ _EPILOG = (
     help="What a command's server speaks, such as http://{address}:{port}/health.  "
     "[default: tcp://, connect and close]",
 )
+@click.option(
+    "--tls",
+    is_flag=True,
+    help="The servers speak TLS, with a certificate of the lab's own, which is not verified; a "
+    "command finds it and its key in the file {certificate}.",
+)
 @options.servers
 @options.clients
 @click.option("--memcached-threads", type=click.IntRange(1, 1024), default=4, show_default=True)

@@ -65,6 +65,9 @@ class SitePlan:
     """What they are: a name of `lab.testbed.servers.KINDS`, or a command with {address} and {port}."""
     server_url: str = ""
     """How loadgen calls a command's server, with {address} and {port}; tcp:// if empty."""
+    certificate: str = ""
+    """With which they speak TLS, key and certificate in PEM (`lab.testbed.servers.self_signed`); without
+    TLS if empty."""
     servers: int = 1
     """Server processes, each with an address of its own: 1 to `MAX_ADDRESSES`."""
     memcached_threads: int = 4

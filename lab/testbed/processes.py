@@ -51,6 +51,7 @@ _PACKAGES = {
     "memcached": "memcached",
     "redis-server": "redis-server",
     "nginx": "nginx-light",
+    "openssl": "openssl",
     "ip": "iproute2",
     "tc": "iproute2",
     "nft": "nftables",

@@ -16,10 +16,12 @@ import os
 import shlex
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -68,7 +70,48 @@ def _filled(text: str, address: str, port: int) -> str:
     return text.replace("{address}", address).replace("{port}", str(port))
 
 
-def _memcached(plan: SitePlan, address: str, _: ExitStack) -> list[str]:
+def self_signed() -> str:
+    """Return a key of 256 bits (P-256) and a certificate of its own, in PEM.
+
+    Raises:
+        TestbedError: when OpenSSL's program is not installed.
+    """
+    words = ["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words += ["-days", "2", "-subj", "/CN=churnlab", "-keyout", "-", "-out", "-"]
+    done = subprocess.run([tool("openssl"), *words], capture_output=True, check=False)
+    if done.returncode:
+        raise TestbedError(f"openssl cannot make a certificate: {said_by(done.stderr)}")
+    return done.stdout.decode()
+
+
+def _directory(stack: ExitStack) -> str:
+    """Return a directory that is removed with `stack`."""
+    directory = tempfile.mkdtemp(prefix="churnlab-server-")
+    stack.callback(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def _written(text: str, directory: str, name: str) -> str:
+    path = os.path.join(directory, name)  # noqa: PTH118 - a string for a command line
+    with open(path, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
+        file.write(text)
+    return path
+
+
+def _certificate(plan: SitePlan, stack: ExitStack) -> str:
+    """Return the file that has the plan's key and certificate; empty without TLS."""
+    if not plan.certificate:
+        return ""
+    return _written(plan.certificate, _directory(stack), "certificate.pem")
+
+
+def memcached_tls(plan: SitePlan, stack: ExitStack) -> list[str]:
+    """Return memcached's options of TLS; none without."""
+    file = _certificate(plan, stack)
+    return ["-Z", "-o", f"ssl_chain_cert={file},ssl_key={file}"] if file else []
+
+
+def _memcached(plan: SitePlan, address: str, stack: ExitStack) -> list[str]:
     return [
         tool("memcached"),
         *("-l", address, "-p", str(MEMCACHED.port), "-U", "0", "-b", str(BACKLOG)),
@@ -76,14 +119,19 @@ def _memcached(plan: SitePlan, address: str, _: ExitStack) -> list[str]:
         # Root insists on being told whom to become, and as root of a user namespace it could become
         # nobody else anyway. Only the other namespace can reach it.
         *("-u", "root"),
+        *memcached_tls(plan, stack),
         *plan.memcached_options,
     ]
 
 
-def _redis(plan: SitePlan, address: str, _: ExitStack) -> list[str]:
+def _redis(plan: SitePlan, address: str, stack: ExitStack) -> list[str]:
+    listen = ["--port", str(REDIS.port)]
+    if file := _certificate(plan, stack):
+        listen = ["--port", "0", "--tls-port", str(REDIS.port), "--tls-auth-clients", "no"]
+        listen += ["--tls-cert-file", file, "--tls-key-file", file, "--tls-ca-cert-file", file]
     return [
         tool("redis-server"),
-        *("--bind", address, "--port", str(REDIS.port), "--protected-mode", "no"),
+        *("--bind", address, *listen, "--protected-mode", "no"),
         *("--tcp-backlog", str(BACKLOG), "--maxclients", str(plan.memcached_connections)),
         *("--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning"),
     ]
@@ -93,10 +141,11 @@ _NGINX = """
 user root; daemon off; master_process off; pid {directory}/pid; error_log stderr crit;
 events {{ worker_connections {connections}; }}
 http {{
+    {certificate}
     access_log off; client_body_temp_path {directory}; proxy_temp_path {directory};
     fastcgi_temp_path {directory}; uwsgi_temp_path {directory}; scgi_temp_path {directory};
     server {{
-        listen {address}:{port} backlog={backlog};
+        listen {address}:{port} {tls} backlog={backlog};
         location / {{ return 200 "hello"; }}
         location = /nginx_status {{ stub_status; }}
     }}
@@ -105,20 +154,23 @@ http {{
 
 
 def _nginx(plan: SitePlan, address: str, stack: ExitStack) -> list[str]:
-    directory = tempfile.mkdtemp(prefix="churnlab-nginx-")
-    stack.callback(shutil.rmtree, directory, ignore_errors=True)
-    configuration = os.path.join(directory, "nginx.conf")  # noqa: PTH118 - a string for nginx
-    with open(configuration, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
-        file.write(
-            _NGINX.format(
-                directory=directory,
-                connections=plan.memcached_connections,
-                address=address,
-                port=NGINX.port,
-                backlog=BACKLOG,
-            )
-        )
-    return [tool("nginx"), "-c", configuration]
+    directory = _directory(stack)
+    file = _certificate(plan, stack)
+    text = _NGINX.format(
+        directory=directory,
+        connections=plan.memcached_connections,
+        address=address,
+        port=NGINX.port,
+        backlog=BACKLOG,
+        tls="ssl" if file else "",
+        certificate=f"ssl_certificate {file}; ssl_certificate_key {file};" if file else "",
+    )
+    return [tool("nginx"), "-c", _written(text, directory, "nginx.conf")]
+
+
+def _own(words: list[str], plan: SitePlan, address: str, stack: ExitStack) -> list[str]:
+    file = _certificate(plan, stack)
+    return [_filled(word, address, COMMAND_PORT).replace("{certificate}", file) for word in words]
 
 
 MEMCACHED: Final = Kind(
@@ -164,6 +216,10 @@ def kind_of(plan: SitePlan) -> Kind:
     if known is not None:
         if plan.server_url:
             raise TestbedError("--server-url is for a --server COMMAND; the others have their own")
+        # What is asked in plain words is not answered by who speaks TLS.
+        if plan.certificate:
+            url = known.url.replace("http:", "https:")
+            return replace(known, url=url, question=b"", answer=b"")
         return known
     if "{port}" not in plan.server:
         raise TestbedError(
@@ -183,7 +239,7 @@ def kind_of(plan: SitePlan) -> Kind:
         name=words[0],
         port=COMMAND_PORT,
         url=url,
-        command=lambda _, address, __: [_filled(word, address, COMMAND_PORT) for word in words],
+        command=partial(_own, words),
         needs=words[0],
     )
 

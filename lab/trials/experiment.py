@@ -307,6 +307,7 @@ class Conductor:
             "trials": plan.trials,
             "server": plan.site.server,
             "server_url": plan.site.server_url,
+            "tls": bool(plan.site.certificate),
             "servers": plan.site.servers,
             "memcached_threads": plan.site.memcached_threads,
             "memcached_connections": plan.site.memcached_connections,

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation
+from lab.capacity import KEYS, CapacityError, Kernel, Load, Settings, Situation, close_seen
 from lab.capacity.situation import TRACKED_MOST
 from lab.plan import Plan, make, sysctl_file
 from lab.sysctl.reading import read
@@ -84,7 +84,7 @@ def demand_of(load: LoadOptions, site: SitePlan) -> Load:
         rate=load.rate if isinstance(load.rate, int | float) else DEMAND.rate,
         sources=site.source_addresses,
         destinations=site.servers,
-        close=load.close,
+        close=close_seen(load.close, site.server, tls=bool(site.certificate)),
         local_port_range=load.local_port_range,
     )
 

@@ -19,6 +19,9 @@ TIMEOUT = 3.0
 """Seconds for the handshake, and again for each batch to be answered whole."""
 _BATCH = 500
 _BATCH_BYTES = 1_000_000
+_TLS_BATCH_BYTES = 8_000
+"""Over TLS: less than a record of 16 KB, all of which memcached reads at once. Of what is longer a rest
+stays in OpenSSL's buffer, and memcached (1.6.18) waits for the socket, which has no more to give."""
 
 
 def seed(config: RunConfig, credentials: Credentials | None = None) -> bool | None:
@@ -54,7 +57,8 @@ def _seed_one(
     assert yields is not None  # see `seed`
     exchange = Exchange(address, timeout=TIMEOUT, resets=True, client=client)
     try:
-        for batch in _batches(yields(config, credentials)):
+        most = _BATCH_BYTES if client is None else _TLS_BATCH_BYTES
+        for batch in _batches(yields(config, credentials), most):
             replies = exchange.ask(batch, timeout=TIMEOUT)
             if any(reply.outcome is not Outcome.OK for reply in replies):
                 return False
@@ -63,9 +67,9 @@ def _seed_one(
     return True
 
 
-def _batches(requests: Iterable[Request]) -> Iterator[list[Request]]:
+def _batches(requests: Iterable[Request], most: int) -> Iterator[list[Request]]:
     """Yield the requests in batches that a server takes in without having to answer meanwhile."""
     left = iter(requests)
     for first in left:
-        size = max(1, min(_BATCH, _BATCH_BYTES // len(first.data)))
+        size = max(1, min(_BATCH, most // len(first.data)))
         yield [first, *islice(left, size - 1)]

@@ -11,6 +11,7 @@ import pytest
 from lab.sysctl.tuning import parse
 from lab.testbed.base import SitePlan, TestbedError, Tuned
 from lab.testbed.docker.testbed import DockerTestbed
+from lab.testbed.servers import self_signed
 from loadgen.config import LoadOptions
 from loadgen.outcome import Outcome
 from loadgen.run.rundir import read_summary
@@ -52,6 +53,20 @@ async def test_the_first_loss_is_the_ports_number_whatever_answers(
     assert summary.replies == {reply: ok}
     assert summary.causes[0].cause == "ephemeral_ports_exhausted"
     assert summary.kernel["server"]["listen_queue"].last == 0
+
+
+async def test_tls_in_a_container(testbed: DockerTestbed, tmp_path: Path) -> None:
+    options = LoadOptions(
+        rate=100.0, duration=0.3, max_lateness=20.0, tls=True, tls_insecure=True, timeout=20.0
+    )
+    async with testbed.site(SitePlan(certificate=self_signed())) as site:
+        words = [*site.targets, *options.arguments(), "--quiet", "--out", str(tmp_path / "run")]
+        await site.loadgen(words, tmp_path / "log")
+    summary = read_summary(tmp_path / "run")
+    assert summary is not None, (tmp_path / "log").read_text()
+    assert (summary.outcomes, summary.replies) == ({Outcome.OK: 30}, {"hit": 30})
+    assert summary.generator.tls is not None
+    assert summary.generator.tls.handshakes == 30
 
 
 async def test_a_command_that_the_image_does_not_have(testbed: DockerTestbed) -> None:

@@ -40,6 +40,8 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     server: str
     """As `SitePlan.server` has it."""
 
+    certificate: str
+    """As `SitePlan.certificate` has it."""
     watch: bool
     """Sample the kernel of this container, as role `server`."""
     threads: int

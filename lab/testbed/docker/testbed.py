@@ -231,6 +231,7 @@ def _serve(plan: SitePlan, ordered: Ordered, *, first: bool) -> str:
     """
     order = Serve(
         server=plan.server,
+        certificate=plan.certificate,
         watch=first,
         threads=plan.memcached_threads,
         connections=plan.memcached_connections,

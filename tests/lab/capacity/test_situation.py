@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.capacity import CapacityError, Kernel, Load, Settings
+from lab.capacity import CapacityError, Kernel, Load, Settings, close_seen
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,19 @@ def test_values_that_no_kernel_has_are_refused(key: str, value: str, named: str)
 def test_loads_that_cannot_be_are_refused(options: dict[str, Any], named: str) -> None:
     with pytest.raises(CapacityError, match=named):
         Load(**options)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tls", "seen"),
+    [
+        ("memcached", True, "rst"),
+        ("redis", True, "rst"),
+        ("http", True, "client"),
+        ("memcached", False, "client"),
+    ],
+)
+def test_a_server_s_close_notify_ends_a_connection_with_a_reset(
+    protocol: str, tls: bool, seen: str
+) -> None:
+    assert close_seen("client", protocol, tls=tls) == seen
+    assert close_seen("server", protocol, tls=tls) == "server"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed, Prepare
-from lab.testbed.servers import KINDS, kind_of, require
+from lab.testbed.servers import KINDS, kind_of, require, self_signed
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
 from loadgen.outcome import Outcome
@@ -112,6 +113,31 @@ async def test_the_first_loss_is_the_same_whatever_answers(server: str, tmp_path
     summary = await load(SitePlan(server=server), options, tmp_path, prepare=few)
     assert summary.outcomes == {Outcome.OK: 200, Outcome.LOCAL_PORT_EXHAUSTED: 100}
     assert summary.causes[0].cause == "ephemeral_ports_exhausted"
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("server", KINDS)
+async def test_each_kind_speaks_tls(server: str, tmp_path: Path) -> None:
+    """And leaves TIME_WAIT on the client or not, as docs/protocols.md says of it."""
+    plan = SitePlan(server=server, certificate=self_signed())
+    options = LoadOptions(
+        rate=200.0, duration=0.3, max_lateness=20.0, tls=True, tls_insecure=True, timeout=20.0
+    )
+    summary = await load(plan, options, tmp_path)
+    assert summary.replies == {"2xx" if server == "nginx" else "hit": 60}
+    assert summary.generator.tls is not None
+    assert summary.generator.tls.handshakes == 60
+    kept = summary.kernel["client"]["sockstat_TCP_tw"].last
+    assert kept == pytest.approx(60 if server == "nginx" else 0, abs=5)
+
+
+def test_a_command_finds_the_certificate_in_a_file() -> None:
+    plan = SitePlan(server="sh {port} --tls {certificate}", certificate="PEM")
+    with ExitStack() as stack:
+        *words, file = kind_of(plan).command(plan, "198.19.0.1", stack)
+        assert words == ["sh", "8080", "--tls"]
+        assert Path(file).read_text() == "PEM"
+    assert not Path(file).exists()
 
 
 @pytest.mark.kernel

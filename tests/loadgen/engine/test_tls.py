@@ -123,6 +123,16 @@ async def test_each_attempt_is_a_handshake_and_its_requests(
     assert totals.replies == {"2xx" if scheme == "http" else "hit": 60 * count}
 
 
+def test_as_many_keys_are_stored_as_over_plain_connections(
+    served: tuple[str, Server], files: Files
+) -> None:
+    """More than fit into one record: memcached does not come back for the rest of a batch."""
+    scheme, server = served
+    tls = TlsOptions(ca=str(files.ca), name=NAME)
+    config = _config(scheme, server.address, tls, key_space=2000)
+    assert seed(config) is (None if scheme == "http" else True)
+
+
 async def test_a_close_notify_of_the_server_leaves_no_time_wait(files: Files) -> None:
     """memcached and Redis answer the client's FIN with one, which meets a closed socket: a RST."""
     servers: list[tuple[Server, str, int]] = [

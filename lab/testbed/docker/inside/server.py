@@ -17,7 +17,7 @@ import msgspec
 from lab.testbed.base import SitePlan, TestbedError, most_connections
 from lab.testbed.docker.inside import look
 from lab.testbed.docker.orders import Serve, watched
-from lab.testbed.servers import BACKLOG, MEMCACHED, kind_of, require
+from lab.testbed.servers import BACKLOG, MEMCACHED, kind_of, memcached_tls, require
 from loadgen.sample import ROLE_SERVER
 
 PORT: Final = 11211
@@ -92,7 +92,9 @@ def command_of(order: Serve) -> tuple[list[str], Iterable[int]]:
     """
     most = most_connections()
     connections = min(order.connections, most) or most
-    plan = SitePlan(server=order.server, memcached_connections=connections)
+    plan = SitePlan(
+        server=order.server, certificate=order.certificate, memcached_connections=connections
+    )
     kind = kind_of(plan)
     try:
         require(kind)
@@ -101,14 +103,15 @@ def command_of(order: Serve) -> tuple[list[str], Iterable[int]]:
             f"{error.problem} in this image",
             "make one FROM it that has it (docs/docker.md), and give --image",
         ) from None
-    if kind is not MEMCACHED:
-        # What is written for its start lies in the container's own /tmp, and goes with it.
-        return kind.command(plan, _ANY, ExitStack()), [kind.port]
+    # What is written for its start lies in the container's own /tmp, and goes with it.
+    stack = ExitStack()
+    if order.server != MEMCACHED.name:
+        return kind.command(plan, _ANY, stack), [kind.port]
     memcached = command(
         threads=order.threads,
         connections=connections,
         memory=_MEMORY,
-        options=order.options,
+        options=(*memcached_tls(plan, stack), *order.options),
     )
     return memcached, PORTS
 

@@ -173,7 +173,13 @@ def test_a_signal_ends_server_and_watcher(volume: Path, monkeypatch: pytest.Monk
 
 def order(name: str) -> Serve:
     return Serve(
-        server=name, watch=True, threads=4, connections=100, options=("-R", "20"), keys=("a.b",)
+        server=name,
+        certificate="",
+        watch=True,
+        threads=4,
+        connections=100,
+        options=("-R", "20"),
+        keys=("a.b",),
     )
 
 
