@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli import types
+from loadgen.cli import options, types
 from loadgen.cli.group import fail
 
 
@@ -109,23 +109,10 @@ def _check(arguments: Sequence[str]) -> None:
 
 
 @command.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    default=None,
-    metavar="FILE|-",
-    help="Also write the summary there.",
-)
-@click.option(
-    "--junit",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Also write the thresholds as JUnit test cases.",
-)
-@click.option("--quiet", is_flag=True, help="No progress and no summary on stderr.")
+@options.directory
+@options.json_file
+@options.junit
+@options.quiet
 def resume(directory: Path, json_file: str | None, junit: Path | None, *, quiet: bool) -> None:
     """Go on with a run whose control process was killed: bring home what is left, and report.
 

@@ -7,19 +7,13 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli import options
 from loadgen.cli.group import fail
 
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    default=None,
-    metavar="FILE|-",
-    help="Also write the summary there.",
-)
+@options.directory
+@options.json_file
 @click.option(
     "--csv",
     "csv_file",
@@ -28,13 +22,7 @@ from loadgen.cli.group import fail
     metavar="FILE|-",
     help="Also write the samples there, one line a sample, one column a metric.",
 )
-@click.option(
-    "--junit",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=None,
-    metavar="FILE",
-    help="Also write the gates there as JUnit XML.",
-)
+@options.junit
 def command(
     directory: Path, json_file: str | None, csv_file: str | None, junit: Path | None
 ) -> None:

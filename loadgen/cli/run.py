@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 
-from loadgen.cli import types
+from loadgen.cli import options, types
 from loadgen.cli.group import fail
 
 
@@ -280,22 +280,9 @@ from loadgen.cli.group import fail
     default=None,
     help="Run directory.  [default: a new one under ./runs]",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, allow_dash=True),
-    default=None,
-    metavar="FILE|-",
-    help="Also write the summary there.",
-)
-@click.option(
-    "--junit",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default=None,
-    metavar="FILE",
-    help="Also write the thresholds as JUnit test cases.",
-)
-@click.option("--quiet", is_flag=True, help="No progress and no summary on stderr.")
+@options.json_file
+@options.junit
+@options.quiet
 def command(
     *,
     start_at: str | None,
@@ -309,7 +296,7 @@ def command(
     fleet_wait: float,
     fleet_key: Path | None,
     image: str,
-    **options: Any,
+    **chosen: Any,
 ) -> None:
     """Open short connections on a schedule and say what happened to each.
 
@@ -322,7 +309,7 @@ def command(
     from loadgen.config import LoadOptions
 
     try:
-        load = LoadOptions(**options)
+        load = LoadOptions(**chosen)
         results = Results(out=out, json_file=json_file, junit=junit, quiet=quiet)
         if fleet is None:
             code = execute(load, results, start_at=start_at)

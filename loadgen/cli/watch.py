@@ -85,7 +85,7 @@ _EPILOG = (
     help="Look up names for addresses (DNS) and ports (/etc/services), and show these.",
 )
 @click.option("--quiet", is_flag=True, help="Show nothing; for --listen and --out.")
-def command(**options: Any) -> None:
+def command(**chosen: Any) -> None:
     """Show how near a host is to its limits, when they are reached, and who uses them; no load.
 
     Ports, TIME_WAIT, conntrack, accept queues and open files, each with its limit; who holds them, by
@@ -96,21 +96,22 @@ def command(**options: Any) -> None:
     from loadgen.sampling.namespace import open_namespace
     from loadgen.watch.session import Session
 
-    if options["stats"] and not options["target"]:
+    options = watching.WatchOptions(**chosen)
+    if options.stats and not options.target:
         fail("--stats asks the targets; name one, such as 127.0.0.1:11211")
-    for pid in options["pid"]:
+    for pid in options.pid:
         if not os.path.isdir(f"/proc/{pid}"):  # noqa: PTH112 - one line, and no Path needed
             fail(f"--pid {pid}: no such process")
-    exporter = _exporter(options["listen"])
-    where = nullcontext() if options["netns"] is None else open_namespace(options["netns"])
+    exporter = _exporter(options.listen)
+    where = nullcontext() if options.netns is None else open_namespace(options.netns)
     try:
         with (
             where as namespace,
             Session(
                 namespace,
-                _addresses(options["target"]),
-                stats=options["stats"],
-                pids=options["pid"],
+                _addresses(options.target),
+                stats=options.stats,
+                pids=options.pid,
             ) as session,
         ):
             watching.watch(session, options, exporter)
@@ -149,7 +150,7 @@ def _exporter(where: tuple[str, int] | None) -> Exporter | None:
     try:
         exporter = Exporter(host, port)
     except OSError as error:
-        fail(f"--listen {host}:{port}: {error.strerror}; give another address or port")
+        fail(f"--listen {endpoint(host, port)}: {error.strerror}; give another address or port")
     except ValueError as error:
         fail(f"--listen: {error}")
     shown = endpoint(host or "127.0.0.1", exporter.port)

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -30,9 +32,33 @@ _COLUMNS: Final = 120
 Names = Callable[[WatchLine], Mapping[tuple[str, int], str]]
 
 
-def watch(session: Session, options: dict[str, Any], exporter: Exporter | None) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """What is asked of `loadgen watch`."""
+
+    target: tuple[str, ...]
+    """Toward which ports are counted; toward all where none is given."""
+    interval: float
+    """Seconds."""
+    duration: float | None
+    """Seconds; None for until it is ended."""
+    once: bool
+    netns: str | None
+    """None for one's own namespace."""
+    pid: tuple[int, ...]
+    stats: bool
+    as_json: bool
+    listen: tuple[str, int] | None
+    out: Path | None
+    keep: int
+    """Bytes that a recording may take."""
+    names: bool
+    quiet: bool
+
+
+def watch(session: Session, options: WatchOptions, exporter: Exporter | None) -> None:
     """Take readings until the end."""
-    interval, duration, once = options["interval"], options["duration"], options["once"]
+    interval, duration, once = options.interval, options.duration, options.once
     signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
@@ -89,7 +115,7 @@ class _Plain:
 class _Live:
     """Shows the view on the terminal, and leaves its last state in the scrollback."""
 
-    def __init__(self, session: Session, options: dict[str, Any], wakeup: Wakeup) -> None:
+    def __init__(self, session: Session, options: WatchOptions, wakeup: Wakeup) -> None:
         self._session = session
         self._where = _where(options)
         self._names = _names(options)
@@ -130,7 +156,7 @@ class _Live:
             sys.stdout.write(_text(self._session, self._where, look))
 
 
-def _shown(session: Session, options: dict[str, Any], wakeup: Wakeup) -> _Plain | _Live:
+def _shown(session: Session, options: WatchOptions, wakeup: Wakeup) -> _Plain | _Live:
     where = _where(options)
     names = _names(options)
 
@@ -138,11 +164,11 @@ def _shown(session: Session, options: dict[str, Any], wakeup: Wakeup) -> _Plain 
         sys.stdout.write(_text(session, where, Look(names=names(line))))
         sys.stdout.flush()
 
-    if options["quiet"]:
+    if options.quiet:
         return _Plain(lambda _: None, wakeup)
-    if options["as_json"] or not (sys.stdout.isatty() or options["once"]):
+    if options.as_json or not (sys.stdout.isatty() or options.once):
         return _Plain(_json, wakeup)
-    return _Plain(text, wakeup) if options["once"] else _Live(session, options, wakeup)
+    return _Plain(text, wakeup) if options.once else _Live(session, options, wakeup)
 
 
 def _json(line: WatchLine) -> None:
@@ -157,8 +183,8 @@ def _text(session: Session, where: str, look: Look) -> str:
     return plain(drawn, _COLUMNS)
 
 
-def _recorder(options: dict[str, Any]) -> Recorder | None:
-    if options["out"] is None:
+def _recorder(options: WatchOptions) -> Recorder | None:
+    if options.out is None:
         return None
     from loadgen.watch.recorder import Recorder
 
@@ -166,16 +192,16 @@ def _recorder(options: dict[str, Any]) -> Recorder | None:
         click.echo(f"warning: {text}", err=True)
 
     return Recorder(
-        options["out"],
-        most=options["keep"],
-        interval=options["interval"],
+        options.out,
+        most=options.keep,
+        interval=options.interval,
         namespace=_where(options),
         warn=warn,
     )
 
 
-def _where(options: dict[str, Any]) -> str:
-    where = options["netns"]
+def _where(options: WatchOptions) -> str:
+    where = options.netns
     return "this host's namespace" if where is None else f"namespace {where}"
 
 
@@ -185,8 +211,8 @@ def _named(look: Look, names: Mapping[tuple[str, int], str]) -> Look:
     return replace(look, names=names) if names else look
 
 
-def _names(options: dict[str, Any]) -> Names:
-    if not options["names"]:
+def _names(options: WatchOptions) -> Names:
+    if not options.names:
         return lambda _: {}
     from loadgen.watch.names import Names as Lookup
 
