@@ -30,7 +30,7 @@ from loadgen.metrics import CATALOGUE
 from loadgen.outcome import Outcome
 from loadgen.sample import KERNEL_ROLES, is_kernel_role
 from loadgen.summary import Latency, Summary, ThresholdResult, Verdict
-from loadgen.units import parse_duration
+from loadgen.units import parse_duration, shortened
 
 DEFAULT = "ok: count > 0"
 """The gate of a run that was given none: where nothing at all succeeded, the exit code says so."""
@@ -56,7 +56,7 @@ _RANGE_AGGREGATIONS = ("first", "last", "min", "max", "delta")
 
 
 class ThresholdError(ChurnlabError, ValueError):
-    """An invalid threshold. The message points at the character.
+    """An invalid threshold. The message points at the character, in its one line.
 
     Args:
         problem: what is wrong there.
@@ -71,7 +71,9 @@ class ThresholdError(ChurnlabError, ValueError):
         self.args = (problem, expression, position)
 
     def __str__(self) -> str:
-        return f"{self.problem}\n  {self.expression}\n  {' ' * self.position}^"
+        end = self.position >= len(self.expression)
+        place = "the end" if end else f"character {self.position + 1}"
+        return f"{self.problem}; at {place} of {shortened(self.expression, 80)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, Conductor, Plan
 from lab.tunings import demand_of, load
+from loadgen.cli.group import say
 from loadgen.errors import Exit, writing
 from loadgen.summary import encode
 from loadgen.units import format_duration
@@ -94,7 +95,7 @@ def _tracked(asked: str, tuning: Tuning) -> bool:
     except TestbedError as error:
         if asked == "on":
             raise
-        click.echo(f"note: connections are not tracked: {error}", err=True)
+        say(f"connections are not tracked: {error}", "note")
         return False
     return True
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import click
 import msgspec
 from rich.console import Console
 
@@ -23,6 +22,7 @@ from lab.cli.vm_run import execute as run_in_guest
 from lab.testbed.userns import ensure_privileges
 from lab.vm.cache import cache_directory
 from lab.vm.names import VmError
+from loadgen.cli.group import say
 from loadgen.errors import ChurnlabError, Exit, writing
 
 HERE: Final = "here"
@@ -70,7 +70,7 @@ def execute(
         try:
             found.append(_here(entries, quiet=quiet) if kernel == HERE else _there(kernel, entries))
         except VmError as error:
-            click.echo(f"{kernel}: {error}", err=True)
+            say(str(error), kernel)
             missing = True
             continue
         _write(by_kernel.ordered(found), json_file if json_file != "-" else None, out)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import click
-
 from lab.sysctl.tuning import TuningError
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, say
 from loadgen.errors import ChurnlabError, Exit
 
 
@@ -28,7 +26,7 @@ def edge(interrupted: Callable[[], str] = lambda: "interrupted") -> Iterator[Non
         yield
     except TuningError as error:
         for line in error.problems:
-            click.echo(f"error: {line}", err=True)
+            say(line)
         raise SystemExit(int(error.code)) from None
     except ChurnlabError as error:
         fail(str(error), error.code)

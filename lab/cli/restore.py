@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, say
 from loadgen.errors import Exit
 
 
@@ -38,7 +38,7 @@ def command(*, everything: bool) -> None:
         except (JournalError, TestbedError, FleetError) as error:
             problems.append(str(error))
     for line in problems:
-        click.echo(f"error: {line}", err=True)
+        say(line)
     if problems:
         raise SystemExit(int(Exit.UNEXPECTED))
 

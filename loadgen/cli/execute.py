@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 import trio
 
 from loadgen import summary as records
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, say
 from loadgen.cli.spoken import (
     bytes_of,
     check_options,
@@ -201,7 +200,7 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
     try:
         page.write(stored.salvage(out))
     except OSError as error:
-        click.echo(f"warning: no page: cannot write {out}: {error.strerror}", err=True)
+        say(f"no page: cannot write {out}: {error.strerror}", "warning")
     return deliver(summary, out, results)
 
 

@@ -14,6 +14,7 @@ import click
 import trio
 
 from loadgen.cli.execute import DEFAULT_RATE, Results, check_places, deliver, new_directory
+from loadgen.cli.group import say
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
 from loadgen.fleet import conduct, home
@@ -221,5 +222,5 @@ def _finish(fleet: Fleet, out: Path, results: Results) -> Exit:
         home.write_pages(found)
         page.write(found)
     except OSError as error:
-        click.echo(f"warning: no page: cannot write {out}: {error.strerror}", err=True)
+        say(f"no page: cannot write {out}: {error.strerror}", "warning")
     return deliver(found.summary, out, results)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from loadgen.errors import ChurnlabError, Exit
+from loadgen.units import one_line
 
 
 class LazyGroup(click.Group):
@@ -39,6 +40,12 @@ class LazyGroup(click.Group):
             )
         )
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what no program can be given, though it can be called with: it names no file."""
+        if any("\0" in word for word in args):
+            raise click.UsageError("a word of the command line holds a NUL; leave it out", ctx)
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the verbs in the order a newcomer meets them."""
         return list(self.verbs)
@@ -65,9 +72,14 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:
         ctx.exit()
 
 
+def say(message: str, kind: str = "error") -> None:
+    """Print a message on stderr: one line, whatever a user or a file has put into it."""
+    click.echo(f"{kind}: {one_line(message)}", err=True)
+
+
 def fail(message: str, code: Exit = Exit.USAGE) -> NoReturn:
     """Print one line on stderr and exit."""
-    click.echo(f"error: {message}", err=True)
+    say(message)
     raise SystemExit(int(code))
 
 
@@ -86,8 +98,7 @@ def run_command(group: click.Group) -> NoReturn:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
-        click.echo(f"error: {error.format_message().rstrip('.')}{hint}", err=True)
-        raise SystemExit(int(Exit.USAGE)) from None
+        fail(f"{error.format_message().rstrip('.')}{hint}")
     except ChurnlabError as error:
         fail(str(error), error.code)
     except KeyboardInterrupt:
@@ -99,10 +110,9 @@ def run_command(group: click.Group) -> NoReturn:
     except Exception as error:
         if os.environ.get("CHURNLAB_TRACEBACK"):
             raise
-        click.echo(
-            f"error: unexpected {type(error).__name__}: {error} "
+        fail(
+            f"unexpected {type(error).__name__}: {error} "
             "(CHURNLAB_TRACEBACK=1 shows where; please report it)",
-            err=True,
+            Exit.UNEXPECTED,
         )
-        raise SystemExit(int(Exit.UNEXPECTED)) from None
     raise SystemExit(code if isinstance(code, int) else 0)

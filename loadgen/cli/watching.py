@@ -14,8 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import click
-
+from loadgen.cli.group import say
 from loadgen.report.plain import plain
 from loadgen.watch.session import Session, WatchLine
 from loadgen.watch.terminal import Screen, Wakeup
@@ -189,7 +188,7 @@ def _recorder(options: WatchOptions) -> Recorder | None:
     from loadgen.watch.recorder import Recorder
 
     def warn(text: str) -> None:
-        click.echo(f"warning: {text}", err=True)
+        say(text, "warning")
 
     return Recorder(
         options.out,

@@ -1,5 +1,7 @@
 """Relative gates."""
 
+import re
+
 import msgspec
 import pytest
 
@@ -62,17 +64,14 @@ def test_what_was_not_measured_does_not_pass(run: Summary) -> None:
         ("latency_total: p(99) <= +5% vs befor", "expected", 31),
         ("latency_total: p(99) <= +5 vs before", "expected", 27),
         ("latency_total: p(99) <= +5% vs before now", "expected", 38),
-        ("latency_total <= +5% vs before", "METRIC", 0),
+        ("latency_total <= +5% vs before", "METRIC", 18),
     ],
 )
 def test_errors_point_at_the_character(expression: str, message: str, column: int) -> None:
-    with pytest.raises(ThresholdError, match=r"\n  .*\n") as caught:
+    with pytest.raises(ThresholdError, match=re.escape(message)) as caught:
         parse_gate(expression)
-    first, shown, pointer = str(caught.value).splitlines()
-    assert message in first
-    assert shown == f"  {expression}"
-    if column:
-        assert pointer.index("^") == column + 2
+    place = "the end" if column == len(expression) else f"character {column + 1}"
+    assert str(caught.value).endswith(f"; at {place} of {expression!r}")
 
 
 def test_relative_is_told_from_absolute() -> None:
