@@ -9,8 +9,7 @@ every valid summary, and that `Summary.unaccounted` checks:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -259,17 +258,9 @@ EMULATED_WORDS: Final = (
 )
 
 
-def emulated(environment: Environment | Mapping[str, Any]) -> bool:
-    """Whether this was measured on emulated processors, so that no time in it is a kernel's.
-
-    Args:
-        environment: as `loadgen.run.environment.describe` gives it, or as it was stored.
-    """
-    if isinstance(environment, Environment):
-        guest: object = environment.guest
-    else:
-        guest = environment.get("guest")
-    return isinstance(guest, Mapping) and guest.get("accelerator") == EMULATED
+def emulated(environment: Environment) -> bool:
+    """Whether this was measured on emulated processors, so that no time in it is a kernel's."""
+    return (environment.guest or {}).get("accelerator") == EMULATED
 
 
 class Summary(Losses, Record, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from lab.analysis.records import Estimate
 from lab.report.dotplot import Axis, Kind, Mark, Row, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.report.view import LABELS
-from loadgen.summary import Summary
+from loadgen.summary import Environment, Summary
 from loadgen.units import format_duration
 
 PLOT: Final = "ablation.svg"
@@ -169,7 +169,7 @@ def _verb(role: Role, number: int) -> str:
     }[role]
 
 
-def ablation_sheet(found: Ablation, trials: Trials, environment: Mapping[str, object]) -> Sheet:
+def ablation_sheet(found: Ablation, trials: Trials, environment: Environment) -> Sheet:
     """Return an ablation as a sheet.
 
     Args:

@@ -7,7 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from lab.analysis.records import ExperimentConfig
+from loadgen.config import RunConfig
 from loadgen.report.rows import flatten, named, said
+from loadgen.summary import Environment
 
 NOT_SET: Final = "not set"
 _UNTOLD: Final = frozenset(
@@ -44,10 +47,10 @@ class Difference(msgspec.Struct, frozen=True):
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
     """All that a stored run or experiment records of how it was made."""
 
-    config: Mapping[str, Any]
-    """Of the load generator."""
-    environment: Mapping[str, Any]
-    lab: Mapping[str, Any] | None = None
+    config: RunConfig | None
+    """Of the load generator; None where no run's is known."""
+    environment: Environment
+    lab: ExperimentConfig | None = None
     """The options of the experiment; None for a single run."""
     sysctls: Mapping[str, str] = {}
     """In force, by `role key`; those that a tuning sets left out."""
@@ -67,20 +70,27 @@ def differences(before: Circumstances, after: Circumstances) -> list[Difference]
 
 
 def _all(before: Circumstances, after: Circumstances) -> Iterator[Difference]:
-    yield from _mappings(before.config, after.config, load=True)
-    counts = [len(one.config.get("targets", ())) for one in (before, after)]
+    yield from _records(before.config, after.config, load=True)
+    counts = [len(one.config.targets) if one.config else 0 for one in (before, after)]
     if counts[0] != counts[1]:
         yield Difference("number of targets", str(counts[0]), str(counts[1]), load=True)
     if before.lab is not None and after.lab is not None:
-        yield from _mappings(before.lab, after.lab, load=True)
+        yield from _records(before.lab, after.lab, load=True)
         yield from _mappings(before.sysctls, after.sysctls, load=False)
-    yield from _mappings(before.environment, after.environment, load=False)
+    yield from _records(before.environment, after.environment, load=False)
     if before.testbed != after.testbed:
         yield Difference("testbed", before.testbed, after.testbed, load=False)
     if before.experiment != after.experiment:
         # A machine that grew slower between two experiments did it to one arm only.
         times = [one.started_at or "unknown" for one in (before, after)]
         yield Difference("time (the arms did not take turns)", times[0], times[1], load=False)
+
+
+def _records(
+    before: msgspec.Struct | None, after: msgspec.Struct | None, *, load: bool
+) -> Iterator[Difference]:
+    left, right = (msgspec.to_builtins(one) if one else {} for one in (before, after))
+    yield from _mappings(left, right, load=load)
 
 
 def _mappings(

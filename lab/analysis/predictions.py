@@ -216,18 +216,18 @@ def _rows(
     sysctls: Mapping[str, Mapping[str, str]],
     counted: Sequence[Summary],
 ) -> list[Prediction]:
-    ports = experiment.config.get("nat_ports")
-    situation = situation_of(counted[0], sysctls, nat_ports=(ports[0], ports[1]) if ports else None)
+    config = experiment.config
+    situation = situation_of(counted[0], sysctls, nat_ports=config.nat_ports or None)
     if situation is None:
         return []
     found = forecast(situation)
     sockets = _sockets(arm, situation, found, counted)
-    if ROLE_PROXY in sysctls and experiment.config.get("proxy") == "haproxy":
+    if ROLE_PROXY in sysctls and config.proxy == "haproxy":
         proxy = behind_proxy(
             situation,
             sysctls[ROLE_PROXY],
             sysctls.get(ROLE_SERVER),
-            int(experiment.config.get("servers", 1)),
+            config.servers or 1,
         )
         theirs = forecast(proxy)
         if any(limit.name == "port_search_slow" and limit.loses for limit in theirs.limits):

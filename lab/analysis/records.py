@@ -6,11 +6,13 @@ under `trials/`, and the reports, which can all be rebuilt from the first two.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
-from loadgen.summary import Number, Record, Summary
+from loadgen.config import CloseMode
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
+from loadgen.summary import Environment, Number, Record, Summary
 
 EXPERIMENT_SCHEMA: Final = "churnlab.experiment/1"
 COMPARISON_SCHEMA: Final = "churnlab.comparison/1"
@@ -50,7 +52,7 @@ class Arm(Record, frozen=True, kw_only=True):
         """Return what was to be set in a role's namespace."""
         if self.roles:
             return self.roles.get(role, {})
-        return self.settings if role in {"client", "server"} else {}
+        return self.settings if role in {ROLE_CLIENT, ROLE_SERVER} else {}
 
 
 class FaultDone(Record, frozen=True, kw_only=True):
@@ -85,6 +87,65 @@ class Trial(Record, frozen=True, kw_only=True):
     """What was done to the servers on purpose, in the order of time."""
 
 
+class FoundRate(msgspec.Struct, frozen=True, kw_only=True):
+    """How a rate that nobody gave was found."""
+
+    closed_loop_rate: float
+    """What the closed loop reached."""
+    share: float
+    """Of that, what an open loop is asked for at the most."""
+
+
+class ExperimentConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an experiment was made: the effective options of `lab run`, `lab ablate` or the compose lab.
+
+    What one of them has no option for is left out. What an experiment of another version says beyond
+    this is passed over.
+    """
+
+    name: str | None = None
+    calibration: FoundRate | None = None
+    rate: float | None = None
+    """Arrivals per second."""
+    duration: float | None = None
+    """Seconds of a trial."""
+    trials: int | None = None
+    """Of each arm."""
+    server: str | None = None
+    server_url: str | None = None
+    tls: bool | None = None
+    servers: int | None = None
+    close: CloseMode | None = None
+    op: str | None = None
+    timeout: float | None = None
+    """Seconds."""
+    max_lateness: float | None = None
+    """Seconds."""
+    workers: int | None = None
+    memcached_threads: int | None = None
+    memcached_connections: int | None = None
+    memcached_memory: int | None = None
+    """MiB."""
+    memcached_options: list[str] | None = None
+    names: dict[str, str] | None = None
+    """Of the tunings, by arm, as the user gave them."""
+    source_addresses: int | None = None
+    rtt: float | None = None
+    """Seconds."""
+    loadgen: list[str] | None = None
+    """The words after `loadgen run` that all trials have in common."""
+    topology: str | None = None
+    nat_ports: tuple[int, int] | msgspec.UnsetType | None = msgspec.UNSET
+    """None where a NAT takes those that the kernel chooses."""
+    nat_room: int | msgspec.UnsetType | None = msgspec.UNSET
+    """Entries; None where a NAT has its whole table."""
+    proxy: str | None = None
+    gates: list[str] | None = None
+    faults: list[str] | None = None
+    notes: list[str] | None = None
+    """What was asked for and could not be had."""
+
+
 class Experiment(Record, frozen=True, kw_only=True):
     """`experiment.json`."""
 
@@ -95,9 +156,8 @@ class Experiment(Record, frozen=True, kw_only=True):
     """RFC 3339."""
     finished: bool
     """False while it runs, and from then on when it was interrupted."""
-    config: dict[str, Any]
-    """Rate, duration, trials, servers, close mode, …: the effective options of `lab run`."""
-    environment: dict[str, Any]
+    config: ExperimentConfig
+    environment: Environment
     arms: list[Arm]
     trials: list[Trial]
     baseline: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)

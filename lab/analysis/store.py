@@ -8,20 +8,29 @@ one line in `missing` that names the file.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
-from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
+from lab.analysis.records import (
+    AFTER,
+    BEFORE,
+    Arm,
+    Experiment,
+    ExperimentConfig,
+    Trial,
+)
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
 from loadgen.run import rundir
 from loadgen.run import stored as stored_runs
+from loadgen.run.conclude import About
 from loadgen.sample import Sample
-from loadgen.summary import Summary
+from loadgen.summary import Environment, Summary
 
 EXPERIMENT: Final = "experiment.json"
 
@@ -38,8 +47,8 @@ class StoredTrial(msgspec.Struct, frozen=True):
     trial: Trial
     path: Path
     summary: Summary | None
-    run: dict[str, Any]
-    """`run.json`, or nothing where it cannot be read."""
+    about: About | None
+    """`run.json`; None where it cannot be read."""
 
     def samples(self) -> list[Sample]:
         """Return the samples that are whole, in the order of time they were written."""
@@ -116,8 +125,8 @@ def _guess_experiment(directory: Path) -> Experiment:
         testbed="unknown",
         started_at="unknown",
         finished=False,
-        config={},
-        environment={},
+        config=ExperimentConfig(),
+        environment=Environment(),
         arms=[Arm(name=arm, tuning=arm, source="unknown", text="", settings={}) for arm in arms],
         trials=trials,
     )
@@ -147,17 +156,16 @@ def _load_trial(directory: Path, trial: Trial, missing: list[str]) -> StoredTria
     path = directory / trial.directory
     if not path.resolve().is_relative_to(directory.resolve()):
         missing.append(f"{trial.directory} lies outside the experiment and is not read")
-        return StoredTrial(trial, directory / "trials" / "outside", None, {})
+        return StoredTrial(trial, directory / "trials" / "outside", None, None)
     lacking: list[str] = []
     summary = _read(path / rundir.SUMMARY, Summary, lacking, f"{trial.directory}/{rundir.SUMMARY}")
     if summary is None:
         summary = _rebuild(path)
         if summary is not None:
             lacking.append(f"{trial.directory}: the summary was rebuilt from its samples")
-    run = rundir.read_run(path) or {}
     lacking += stored_runs.damage(path, trial.directory)
     missing.extend(lacking)
-    return StoredTrial(trial, path, summary, run)
+    return StoredTrial(trial, path, summary, stored_runs.read_about(path))
 
 
 def load(directory: Path) -> Stored:
@@ -188,13 +196,10 @@ def load_run(directory: Path) -> Stored:
     if not is_run(directory):
         raise StoreError(f"{directory} holds an experiment, not a single run")
     missing: list[str] = []
-    run = rundir.read_run(directory) or {}
-    bare = _bare_trial(BEFORE, 1, ".")
-    trial = msgspec.structs.replace(
-        bare,
-        sysctls=_settings(run),
-        started_at=str(run.get("started_at", bare.started_at)),
-    )
+    about = stored_runs.read_about(directory)
+    trial = _bare_trial(BEFORE, 1, ".")
+    if about is not None:
+        trial = msgspec.structs.replace(trial, sysctls=about.sysctls, started_at=about.started_at)
     stored = _load_trial(directory, trial, missing)
     summary = stored.summary
     experiment = Experiment(
@@ -202,8 +207,8 @@ def load_run(directory: Path) -> Stored:
         testbed="none",
         started_at=trial.started_at,
         finished=summary is not None,
-        config=msgspec.to_builtins(summary.config) if summary else {},
-        environment=msgspec.to_builtins(summary.environment) if summary else {},
+        config=_of_one_run(summary.config) if summary else ExperimentConfig(),
+        environment=summary.environment if summary else Environment(),
         arms=[
             Arm(name=BEFORE, tuning=directory.name, source=".", text="", settings={}),
         ],
@@ -212,12 +217,17 @@ def load_run(directory: Path) -> Stored:
     return Stored(directory, experiment, [stored], missing)
 
 
-def _settings(run: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the sysctls that a run found in force, by role; nothing where they are damaged."""
-    try:
-        return msgspec.convert(run.get("sysctls", {}), dict[str, dict[str, str]])
-    except msgspec.ValidationError:
-        return {}
+def _of_one_run(config: RunConfig) -> ExperimentConfig:
+    """Return what an experiment would say of a run's configuration."""
+    return ExperimentConfig(
+        rate=config.rate,
+        duration=config.duration,
+        close=config.close,
+        op=config.op,
+        timeout=config.timeout,
+        max_lateness=config.max_lateness,
+        workers=config.workers,
+    )
 
 
 def is_run(directory: Path) -> bool:
@@ -249,12 +259,10 @@ def load_any(directory: Path) -> Stored:
     return load_run(directory) if is_run(directory) else load(directory)
 
 
-def unread_metrics(run: Mapping[str, Any]) -> dict[str, str]:
+def unread_metrics(about: About | None) -> dict[str, str]:
     """Return the metrics that a run could not read, as `role.metric`, with the reason."""
-    absent = run.get("absent")
     return {
-        f"{role}.{metric}": str(reason)
-        for role, metrics in (absent.items() if isinstance(absent, dict) else ())
-        if isinstance(metrics, dict)
+        f"{role}.{metric}": reason
+        for role, metrics in (about.absent if about is not None else {}).items()
         for metric, reason in metrics.items()
     }

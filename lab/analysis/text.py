@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lab.analysis.records import Estimate, MetricComparison
 from loadgen.report.numbers import (
     NOTHING,
@@ -15,7 +13,7 @@ from loadgen.report.numbers import (
     share,
     significant,
 )
-from loadgen.summary import emulated
+from loadgen.summary import Environment, emulated
 
 __all__ = [
     "NOTHING",
@@ -36,9 +34,9 @@ __all__ = [
 ]
 
 
-def kernel(environment: Mapping[str, object]) -> str:
+def kernel(environment: Environment) -> str:
     """Return which kernel it was, and what no reader of a time may miss about its processors."""
-    release = str(environment.get("kernel", "unknown"))
+    release = environment.kernel or "unknown"
     return f"{release}, on emulated processors" if emulated(environment) else release
 
 

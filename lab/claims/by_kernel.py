@@ -32,7 +32,7 @@ def ordered(found: Iterable[Claims]) -> ByKernel:
 
 
 def _place(claims: Claims) -> Place:
-    return Place.of({**claims.environment, "kernel": claims.kernel})
+    return Place.of(claims.environment, claims.kernel)
 
 
 def _short(claims: Claims) -> str:
@@ -188,7 +188,7 @@ def markdown(found: ByKernel) -> str:
 
     The details are of the machine that is no guest, if there is one: its times are the kernel's.
     """
-    own = next((c for c in found.kernels if not c.environment.get("guest")), found.kernels[-1])
+    own = next((c for c in found.kernels if not c.environment.guest), found.kernels[-1])
     lines = [
         "# The article on trial",
         "",
@@ -220,7 +220,7 @@ def markdown(found: ByKernel) -> str:
 
 def _machine(claims: Claims) -> str:
     about = claims.environment
-    processors = str(about.get("cpus", text.NOTHING))
+    processors = str(about.cpus or text.NOTHING)
     if emulated(about):
         processors += ", emulated: counts hold, times do not"
     return (

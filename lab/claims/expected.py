@@ -8,11 +8,12 @@ the commit. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from lab.claims.records import Verdict
+from loadgen.summary import Environment
 
 SIZES_SINCE: Final = (5, 15)
 """conntrack's table grew, and became as large as its hash (d532bcd0b269)."""
@@ -28,18 +29,21 @@ class Place:
     """Of the host, GiB."""
 
     @classmethod
-    def of(cls, environment: Mapping[str, Any]) -> Place:
+    def of(cls, environment: Environment, release: str | None = None) -> Place:
         """Read it from an environment's record.
+
+        Args:
+            environment: of the run.
+            release: of the kernel, where that is kept elsewhere.
 
         Raises:
             ValueError: for a kernel release that does not begin with two numbers.
         """
-        release = str(environment.get("kernel", ""))
+        release = release or environment.kernel or ""
         match = re.match(r"(\d+)\.(\d+)", release, re.ASCII)
         if match is None:
             raise ValueError(f"kernel release {release!r} does not begin with two numbers")
-        memory = environment.get("memory_kib")
-        return cls((int(match[1]), int(match[2])), (memory or 0) / (1 << 20))
+        return cls((int(match[1]), int(match[2])), (environment.memory_kib or 0) / (1 << 20))
 
 
 @dataclass(frozen=True, slots=True)

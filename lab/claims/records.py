@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from loadgen.summary import Record
+from loadgen.summary import Environment, Record
 
 CLAIMS_SCHEMA: Final = "churnlab.claims/1"
 BY_KERNEL_SCHEMA: Final = "churnlab.claims-by-kernel/1"
@@ -61,7 +61,7 @@ class Claims(Record, frozen=True, kw_only=True):
     schema: Literal["churnlab.claims/1"] = CLAIMS_SCHEMA
     kernel: str
     """Release, as `uname -r` prints it."""
-    environment: dict[str, Any]
+    environment: Environment
     started_at: str
     """RFC 3339."""
     seconds: float

@@ -49,13 +49,13 @@ def tally(claims: Claims) -> str:
 def place(claims: Claims) -> str:
     """Return kernel, processors and memory."""
     about = claims.environment
-    machine = [f"Linux {text.kernel(about)}" if "kernel" in about else f"Linux {claims.kernel}"]
-    if about.get("architecture"):
-        machine.append(str(about["architecture"]))
-    if about.get("cpus"):
-        machine.append(text.plural(int(about["cpus"]), "CPU"))
-    if about.get("memory_kib"):
-        machine.append(f"{int(about['memory_kib']) / (1 << 20):.1f} GiB")
+    machine = [f"Linux {text.kernel(about)}" if about.kernel else f"Linux {claims.kernel}"]
+    if about.architecture:
+        machine.append(about.architecture)
+    if about.cpus:
+        machine.append(text.plural(about.cpus, "CPU"))
+    if about.memory_kib:
+        machine.append(f"{about.memory_kib / (1 << 20):.1f} GiB")
     return ", ".join(machine)
 
 

@@ -81,7 +81,7 @@ def again(claims: Claims) -> Claims:
     What was measured stays as it was, as does the reason where nothing was. A claim that the
     catalogue does not have any more is left out, and so is one whose finding has other fields today.
     """
-    place = Place.of({**claims.environment, "kernel": claims.kernel})
+    place = Place.of(claims.environment, claims.kernel)
     decided = [_again(stored, place) for stored in claims.claims]
     return msgspec.structs.replace(
         claims, claims=[result for result in decided if result is not None]

@@ -108,11 +108,11 @@ def measure(
         finished = False
     return Claims(
         kernel=environment.kernel or "",
-        environment=msgspec.to_builtins(environment),
+        environment=environment,
         started_at=moment.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         finished=finished,
-        claims=results(entries, outcomes, Place.of(msgspec.to_builtins(environment))),
+        claims=results(entries, outcomes, Place.of(environment)),
     )
 
 

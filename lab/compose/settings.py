@@ -7,7 +7,7 @@ from typing import Final, TypeVar, get_args
 
 import msgspec
 
-from lab.analysis.records import AFTER, BEFORE
+from lab.analysis.records import AFTER, BEFORE, ExperimentConfig
 from lab.sysctl.tuning import Setting, to_text
 from loadgen.config import CloseMode, LoadOptions, parse_mix
 from loadgen.units import parse_duration, spaced
@@ -54,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             timeout=self.timeout,
             max_lateness=self.max_lateness,
         )
+
+    def record(self) -> ExperimentConfig:
+        """Return how the experiment is made, for its record."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return ExperimentConfig(**fields, loadgen=self.load().arguments())
 
 
 def read(environment: Mapping[str, str], *, name: str) -> Settings:

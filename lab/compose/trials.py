@@ -85,8 +85,6 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
     for part in ("trials", *_PARTS):
         (directory / part).mkdir(parents=True)
     (directory / _SETTINGS).write_bytes(msgspec.json.encode(found))
-    config = msgspec.to_builtins(found)
-    config["loadgen"] = found.load().arguments()
     write_experiment(
         directory,
         Experiment(
@@ -94,8 +92,8 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
             testbed="compose",
             started_at=now.isoformat(timespec="milliseconds"),
             finished=False,
-            config=config,
-            environment=msgspec.to_builtins(environment.describe()),
+            config=found.record(),
+            environment=environment.describe(),
             arms=[],
             trials=[],
             # This container's own namespace is a fresh one, without any setting.
@@ -254,7 +252,7 @@ def finish(directory: Path) -> list[str]:
         for arm in experiment.arms
     ]
     used = sum(1 for trial in experiment.trials if trial.used)
-    config = {**experiment.config, "notes": [*_notes(directory), *lines]}
+    config = msgspec.structs.replace(experiment.config, notes=[*_notes(directory), *lines])
     write_experiment(
         directory,
         msgspec.structs.replace(

@@ -68,10 +68,8 @@ def _circumstances(side: _Side, other: _Side) -> Circumstances:
     tuned = {*side.arm.settings, *other.arm.settings}
     used = next((trial.trial.sysctls for trial in side.trials if trial.trial.used), {})
     return Circumstances(
-        config=experiment.config if summary is None else msgspec.to_builtins(summary.config),
-        environment=experiment.environment
-        if summary is None
-        else msgspec.to_builtins(summary.environment),
+        config=None if summary is None else summary.config,
+        environment=experiment.environment if summary is None else summary.environment,
         lab=None if single else experiment.config,
         sysctls={
             f"{role} {key}": spaced(value)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from lab.analysis import text
-from lab.analysis.records import VerdictName
+from lab.analysis.records import ExperimentConfig, VerdictName
 from lab.report.html import environment
 from lab.report.sheet import LISTED, Listed
 from lab.report.view import LABELS
 from loadgen.report.page import PAGE
 from loadgen.report.page.frame import style
 from loadgen.report.rows import said
+from loadgen.summary import Environment
 
 
 class _Arm(msgspec.Struct):
@@ -32,17 +32,18 @@ class _Comparison(msgspec.Struct):
 
 class _Experiment(msgspec.Struct):
     started_at: str = ""
-    config: dict[str, Any] = {}
-    environment: dict[str, Any] = {}
+    config: ExperimentConfig = ExperimentConfig()
+    environment: Environment = Environment()
 
 
 def _about(experiment: _Experiment) -> Iterator[str]:
     config = experiment.config
-    told = [said(key, config[key]) for key in ("rate", "duration") if key in config]
+    asked = {"rate": config.rate, "duration": config.duration}
+    told = [said(key, value) for key, value in asked.items() if value is not None]
     if told:
         yield " for ".join(told)
-    if "kernel" in experiment.environment:
-        yield f"kernel {experiment.environment['kernel']}"
+    if experiment.environment.kernel:
+        yield f"kernel {experiment.environment.kernel}"
 
 
 def _entry(folder: Path) -> dict[str, str]:

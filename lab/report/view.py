@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-import msgspec
-
 from lab.analysis import text
 from lab.analysis.compare import METRICS, TITLES
 from lab.analysis.predictions import error
@@ -16,6 +14,7 @@ from lab.analysis.records import (
     BEFORE,
     Comparison,
     Experiment,
+    ExperimentConfig,
     FaultDone,
     MetricComparison,
     Prediction,
@@ -26,6 +25,7 @@ from lab.analysis.store import Stored
 from loadgen.report import rows
 from loadgen.report.page.figures import Course
 from loadgen.report.rows import Told
+from loadgen.summary import Environment
 from loadgen.units import format_duration
 
 Tone = Literal["good", "bad", "warn", "calm", "mask", "idle"]
@@ -138,28 +138,24 @@ def reasons(comparison: Comparison) -> list[str]:
 def facts(experiment: Experiment, comparison: Comparison) -> list[tuple[str, str]]:
     """Return what a reader must know before anything else, as name and value."""
     runs = [summary for arm in comparison.arms for summary in arm.trials]
-    config = (msgspec.to_builtins(runs[0].config) if runs else {}) | experiment.config
-    environment = experiment.environment or (
-        msgspec.to_builtins(runs[0].environment) if runs else {}
-    )
+    # An experiment says what it asked for; what it left to the generator, the runs tell.
+    asked, ran = experiment.config, runs[0].config if runs else ExperimentConfig()
+    rate, duration = asked.rate or ran.rate, asked.duration or ran.duration
+    here = runs[0].environment if runs else Environment()
+    if experiment.environment != Environment():
+        here = experiment.environment
     facts = []
-    rate, duration = config.get("rate"), config.get("duration")
-    if isinstance(rate, int | float):
+    if rate is not None:
         facts.append(("Load", text.quantity(rate, "/s")))
-    if isinstance(duration, int | float):
+    if duration is not None:
         facts.append(("For", format_duration(duration)))
     facts.append(("Trials", " + ".join(str(len(arm.trials)) for arm in comparison.arms)))
-    for label, source, name in (
-        ("Closes first", config, "close"),
-        (
-            "Kernel",
-            {"kernel": text.kernel(environment)} if "kernel" in environment else {},
-            "kernel",
-        ),
-        ("CPUs", environment, "cpus"),
-    ):
-        if source.get(name) is not None:
-            facts.append((label, str(source[name])))
+    if (close := asked.close or ran.close) is not None:
+        facts.append(("Closes first", close))
+    if here.kernel is not None:
+        facts.append(("Kernel", text.kernel(here)))
+    if here.cpus is not None:
+        facts.append(("CPUs", str(here.cpus)))
     facts.append(("Testbed", experiment.testbed))
     facts.append(("Started", text.moment(experiment.started_at)))
     return facts

@@ -116,10 +116,10 @@ def write_all(
         WriteError: when the reports cannot be written.
     """
     stored = store.load(directory)
-    asked = [parse_gate(text) for text in stored.experiment.config.get("gates", ())]
+    asked = [parse_gate(text) for text in stored.experiment.config.gates or ()]
     if predictions is None:
         # The model knows of no faults: beside what they did its forecast would only confuse.
-        model = not stored.experiment.config.get("faults")
+        model = not stored.experiment.config.faults
         predictions = predict(stored.experiment, stored.summaries()) if model else ()
     comparison = compare_stored(stored, predictions=predictions, gates=[*asked, *gates])
     write_reports(out or directory, stored, comparison)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from lab.capacity import LimitName
 from lab.sweep.search import Ended
-from loadgen.summary import Losses, Number, Record
+from loadgen.config import CloseMode
+from loadgen.summary import Environment, Losses, Number, Record
 
 SWEEP_SCHEMA: Final = "churnlab.sweep/1"
 VALIDATION_SCHEMA: Final = "churnlab.validation/1"
@@ -79,6 +80,25 @@ class Capacity(Record, frozen=True, kw_only=True):
         return self.low * 0.95 <= self.predicted <= self.high * 1.05
 
 
+class SweepConfig(Record, frozen=True, kw_only=True):
+    """How a sweep was made."""
+
+    duration: float
+    """Seconds of a trial."""
+    confirm: int
+    """Trials at each end of the final bracket."""
+    precision: float
+    """Its width, as a share."""
+    close: CloseMode
+    servers: int
+    source_addresses: int
+    rtt: float
+    """Seconds."""
+    local_port_range: tuple[int, int] | None
+    loadgen: list[str]
+    """The words after `loadgen run` that all trials have in common."""
+
+
 class Sweep(Record, frozen=True, kw_only=True):
     """`sweep.json`."""
 
@@ -87,8 +107,8 @@ class Sweep(Record, frozen=True, kw_only=True):
     started_at: str
     """RFC 3339."""
     finished: bool
-    config: dict[str, Any]
-    environment: dict[str, Any]
+    config: SweepConfig
+    environment: Environment
     closed_loop_rate: float | None
     """What this machine reaches with nothing in the way: the ceiling of any search."""
     capacities: list[Capacity]
@@ -135,5 +155,5 @@ class Validation(Record, frozen=True, kw_only=True):
 
     schema: Literal["churnlab.validation/1"] = VALIDATION_SCHEMA
     started_at: str
-    environment: dict[str, Any]
+    environment: Environment
     checks: list[Check] = msgspec.field(default_factory=list)

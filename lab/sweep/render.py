@@ -12,6 +12,7 @@ from lab.report.dotplot import Axis, Kind, Mark, Row, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.sweep.records import Capacity, Check, Sweep, Validation
 from lab.sweep.search import Ended
+from loadgen.summary import Environment
 from loadgen.units import format_duration
 
 SWEEP_PLOT: Final = "sweep.svg"
@@ -101,8 +102,7 @@ def _capacities(sweep: Sweep) -> Table:
 
 
 def _span(sweep: Sweep) -> str:
-    duration = sweep.config.get("duration")
-    return format_duration(duration) if isinstance(duration, int | float) else "a short load"
+    return format_duration(sweep.config.duration)
 
 
 def _plot(sweep: Sweep) -> Plot | None:
@@ -211,8 +211,8 @@ def sweep_sheet(sweep: Sweep) -> Sheet:
     """Return a sweep as a sheet."""
     config = sweep.config
     facts = [
-        ("Load", f"{_span(sweep)} a trial, closed by the {config.get('close', 'client')}"),
-        ("Addresses", f"{config.get('source_addresses')} to {config.get('servers')}"),
+        ("Load", f"{_span(sweep)} a trial, closed by the {config.close}"),
+        ("Addresses", f"{config.source_addresses} to {config.servers}"),
         *_place(sweep.environment),
         ("Started", text.moment(sweep.started_at)),
     ]
@@ -220,8 +220,8 @@ def sweep_sheet(sweep: Sweep) -> Sheet:
         facts.insert(2, ("This machine's closed loop", f"{text.count(sweep.closed_loop_rate)}/s"))
     about = (
         "Capacity is the highest rate at which a load of this length loses nothing. A search halves "
-        f"the bracket until its ends are within {config.get('precision', 0):.0%}, then repeats both "
-        f"ends {config.get('confirm')} times; p is the chance of so clean a separation if the rate "
+        f"the bracket until its ends are within {config.precision:.0%}, then repeats both "
+        f"ends {config.confirm} times; p is the chance of so clean a separation if the rate "
         "made no difference (Fisher's exact test, one-sided)."
     )
     return Sheet(
@@ -243,10 +243,10 @@ def sweep_sheet(sweep: Sweep) -> Sheet:
     )
 
 
-def _place(environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _place(environment: Environment) -> list[tuple[str, str]]:
     facts = [("Kernel", text.kernel(environment))]
-    if environment.get("cpus"):
-        facts.append(("CPUs", str(environment["cpus"])))
+    if environment.cpus:
+        facts.append(("CPUs", str(environment.cpus)))
     return facts
 
 

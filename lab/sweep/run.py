@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from lab.capacity import (
     Forecast,
@@ -17,7 +15,7 @@ from lab.capacity import (
     Situation,
     forecast,
 )
-from lab.sweep.records import Capacity, Probe, Sweep
+from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig
 from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import CLIENT, SERVER, SitePlan, Testbed, Tuned
@@ -221,23 +219,23 @@ class Sweeper:
     def record(self) -> Sweep:
         """Return what was measured so far."""
         plan = self._plan
-        config: dict[str, Any] = {
-            "duration": plan.duration,
-            "confirm": plan.confirm,
-            "precision": plan.precision,
-            "close": plan.load.close,
-            "servers": plan.site.servers,
-            "source_addresses": plan.site.source_addresses,
-            "rtt": plan.site.rtt,
-            "local_port_range": plan.load.local_port_range,
-            "loadgen": plan.load.arguments(),
-        }
+        config = SweepConfig(
+            duration=plan.duration,
+            confirm=plan.confirm,
+            precision=plan.precision,
+            close=plan.load.close,
+            servers=plan.site.servers,
+            source_addresses=plan.site.source_addresses,
+            rtt=plan.site.rtt,
+            local_port_range=plan.load.local_port_range,
+            loadgen=plan.load.arguments(),
+        )
         return Sweep(
             name=plan.name,
             started_at=self._started_at,
             finished=self._finished,
             config=config,
-            environment=msgspec.to_builtins(environment.describe()),
+            environment=environment.describe(),
             closed_loop_rate=self._closed_loop,
             capacities=list(self._found),
         )

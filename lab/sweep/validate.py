@@ -176,6 +176,6 @@ class Validator:
         """Return what was measured so far."""
         return Validation(
             started_at=self._started_at,
-            environment=msgspec.to_builtins(environment.describe()),
+            environment=environment.describe(),
             checks=list(self._checks),
         )

@@ -38,7 +38,7 @@ from lab.testbed.base import SitePlan, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from lab.testbed.processes import enter, spawn, tool
 from lab.testbed.servers import Running, kind_of, said_by, start
-from loadgen.run.rundir import read_run
+from loadgen.run.stored import read_about
 from loadgen.sampling.namespace import NamespaceError, new_namespace
 
 STOP_GRACE: Final = 15.0
@@ -234,9 +234,9 @@ class NetnsSite:
 async def _origin(directory: Path) -> float:
     """Return time 0 of the run that writes to `directory`, on CLOCK_MONOTONIC, once it is fixed."""
     while True:
-        about = read_run(directory)
-        if about is not None and isinstance(origin := about.get("origin"), float):
-            return origin
+        about = read_about(directory)
+        if about is not None and about.origin is not None:
+            return about.origin
         await trio.sleep(0.02)
 
 

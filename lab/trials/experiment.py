@@ -17,13 +17,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import trio
 
 from lab.analysis.length import Reach, first_reach
-from lab.analysis.records import AFTER, BEFORE, Arm, Experiment, Trial
+from lab.analysis.records import (
+    AFTER,
+    BEFORE,
+    Arm,
+    Experiment,
+    ExperimentConfig,
+    FoundRate,
+    Trial,
+)
 from lab.analysis.store import EXPERIMENT
 from lab.analysis.text import plural
 from lab.sysctl.apply import Applied
@@ -138,7 +146,8 @@ class Conductor:
         self._tunings = dict(plan.arms)
         self._trials: list[Trial] = []
         self._baseline: dict[str, dict[str, str]] = {}
-        self._config: dict[str, Any] = {}
+        self._config = ExperimentConfig()
+        self._found_rate: FoundRate | None = None
         self._started_at = _now()
         self._notes: list[str] = []
         if (directory / EXPERIMENT).exists():
@@ -295,30 +304,34 @@ class Conductor:
             duration = max(USUAL, 0.0 if reach is None else reach.duration)
         found = Calibration(rate=rate, ceiling=ceiling, duration=duration, reach=reach)
         self._watcher.calibrated(found)
-        self._config["calibration"] = {"closed_loop_rate": ceiling, "share": _CALIBRATION_SHARE}
+        self._found_rate = FoundRate(closed_loop_rate=ceiling, share=_CALIBRATION_SHARE)
         return found
 
-    def _describe(self, rate: float, duration: float) -> dict[str, Any]:
-        plan = self._plan
-        return {
-            **self._config,
-            "rate": rate,
-            "duration": duration,
-            "trials": plan.trials,
-            "server": plan.site.server,
-            "server_url": plan.site.server_url,
-            "tls": bool(plan.site.certificate),
-            "servers": plan.site.servers,
-            "memcached_threads": plan.site.memcached_threads,
-            "memcached_connections": plan.site.memcached_connections,
-            "memcached_options": list(plan.site.memcached_options),
-            "source_addresses": plan.site.source_addresses,
-            "rtt": plan.site.rtt,
-            "loadgen": plan.load.arguments(),
-            **_topology(plan.site),
-            "gates": list(plan.gates),
-            "faults": [str(fault) for fault in plan.faults],
-        }
+    def _describe(self, rate: float, duration: float) -> ExperimentConfig:
+        plan, site = self._plan, self._plan.site
+        nat, between = site.topology == "nat", site.topology != "direct"
+        return ExperimentConfig(
+            calibration=self._found_rate,
+            rate=rate,
+            duration=duration,
+            trials=plan.trials,
+            server=site.server,
+            server_url=site.server_url,
+            tls=bool(site.certificate),
+            servers=site.servers,
+            memcached_threads=site.memcached_threads,
+            memcached_connections=site.memcached_connections,
+            memcached_options=list(site.memcached_options),
+            source_addresses=site.source_addresses,
+            rtt=site.rtt,
+            loadgen=plan.load.arguments(),
+            topology=site.topology if between else None,
+            nat_ports=site.nat_ports if nat else msgspec.UNSET,
+            nat_room=site.nat_room if nat else msgspec.UNSET,
+            proxy=site.proxy if site.topology == "proxy" else None,
+            gates=list(plan.gates),
+            faults=[str(fault) for fault in plan.faults],
+        )
 
     def _write(self, *, finished: bool) -> Experiment:
         """Write `experiment.json` as it stands, whole or not at all."""
@@ -327,8 +340,8 @@ class Conductor:
             testbed=self._testbed.name,
             started_at=self._started_at,
             finished=finished,
-            config={**self._config, "notes": self._notes},
-            environment=msgspec.to_builtins(environment.describe()),
+            config=msgspec.structs.replace(self._config, notes=self._notes),
+            environment=environment.describe(),
             arms=[
                 Arm(
                     name=name,
@@ -365,18 +378,6 @@ def _fate(tuning: Tuning, left_out: Mapping[str, str]) -> str:
         more = f" and {len(skipped) - 1} more" if len(skipped) > 1 else ""
         parts.append(f"{plural(len(skipped), 'line')} out of scope: {skipped[0]}{more}")
     return "; ".join(parts)
-
-
-def _topology(site: SitePlan) -> dict[str, Any]:
-    """Return what stands between client and servers, for the record; nothing where nothing does."""
-    if site.topology == "direct":
-        return {}
-    told: dict[str, Any] = {"topology": site.topology}
-    if site.topology == "nat":
-        told |= {"nat_ports": list(site.nat_ports or ()) or None, "nat_room": site.nat_room}
-    if site.topology == "proxy":
-        told["proxy"] = site.proxy
-    return told
 
 
 def _now() -> str:

@@ -69,6 +69,14 @@ def read(path: Path) -> StoredRun:
     return StoredRun(path, about, rundir.read_samples(path), intervals, by_tag(intervals))
 
 
+def read_about(path: Path) -> About | None:
+    """Return `run.json`, or None where it is missing or damaged."""
+    try:
+        return msgspec.json.decode((path / rundir.RUN).read_bytes(), type=About)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
 def salvage(path: Path) -> Salvaged:
     """Read a run directory for a report, whatever became of its files.
 

@@ -147,7 +147,7 @@ def test_connection_tracking_is_sampled_in_the_container_and_on_the_host(
         assert kernel["client"]["nf_conntrack_entries"].max >= 500
         assert "nf_conntrack_entries" in kernel["host"]
         assert kernel["server"]["netstat_Tcp_PassiveOpens"].delta >= 500
-    assert any("role host the table" in note for note in stored.experiment.config["notes"])
+    assert any("role host the table" in note for note in stored.experiment.config.notes or ())
 
 
 def test_the_report_belongs_to_the_owner_of_the_folder(projects: dict[str, Project]) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from lab.analysis.records import Arm, Experiment, FaultDone, Trial
+from lab.analysis.records import Arm, Experiment, ExperimentConfig, FaultDone, Trial
 from lab.analysis.store import EXPERIMENT
 from loadgen.summary import encode
 from tests.loadgen.synthetic import BASELINE, HOSTILE, Plan, environment, write_run
@@ -26,7 +23,7 @@ def write_experiment(
     trials: int = 5,
     before: Plan | None = None,
     after: Plan | None = None,
-    config: dict[str, Any] | None = None,
+    config: ExperimentConfig | None = None,
     finished: bool = True,
 ) -> Path:
     """Write an experiment's directory and return its path."""
@@ -69,14 +66,10 @@ def write_experiment(
         started_at="2026-11-20T10:00:00+00:00",
         finished=finished,
         config=config
-        or {
-            "rate": plan.rate,
-            "duration": plan.duration,
-            "trials": trials,
-            "close": "client",
-            "servers": 1,
-        },
-        environment=msgspec.to_builtins(environment()),
+        or ExperimentConfig(
+            rate=plan.rate, duration=plan.duration, trials=trials, close="client", servers=1
+        ),
+        environment=environment(),
         arms=arms,
         trials=records,
         baseline={"client": BASELINE, "server": BASELINE},

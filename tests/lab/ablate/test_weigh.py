@@ -9,7 +9,7 @@ from lab.ablate.records import ALL, NONE, Ablation, Contrast, Line, Role
 from lab.ablate.render import PLOT, WORDS, ablation_sheet, summary_line
 from lab.ablate.weigh import role_of
 from lab.report import sheet
-from loadgen.summary import MetricRange, Summary
+from loadgen.summary import Environment, MetricRange, Summary
 from tests.lab.ablate.worlds import ablation, lines_of, summary
 
 REUSE, RANGE, TIMEOUT, BUCKETS = (
@@ -227,7 +227,7 @@ def test_an_ablation_is_json_text_markdown_and_page() -> None:
     found = ablation(lines, losses)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Ablation) == found
     trials = {arm: [summary(share) for share in shares] for arm, shares in losses.items()}
-    report = ablation_sheet(found, trials, {"kernel": "<6.18>"})
+    report = ablation_sheet(found, trials, Environment(kernel="<6.18>"))
     assert max(map(len, sheet.text(report).splitlines())) <= 100
     assert "| needed | 69.2% | 0.0087 | 29.2% | 0.0087 |" in sheet.markdown(report)
     assert f"]({PLOT})" in sheet.markdown(report)
@@ -239,7 +239,7 @@ def test_an_ablation_is_json_text_markdown_and_page() -> None:
 def test_an_interrupted_ablation_says_so() -> None:
     found = ablation(lines_of([REUSE]), {NONE: losing(0.5), ALL: []}, finished=False)
     assert roles(found) == {"tcp_tw_reuse": "inconclusive"}
-    assert ablation_sheet(found, {}, {}).sentence.startswith("Interrupted. ")
+    assert ablation_sheet(found, {}, Environment()).sentence.startswith("Interrupted. ")
 
 
 def test_every_role_has_its_words() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lab.ablate.arms import plan_arms
 from lab.ablate.records import ALL, Ablation, Line, Lines
 from lab.ablate.weigh import weigh
-from lab.analysis.records import Arm, Experiment, Trial
+from lab.analysis.records import Arm, Experiment, ExperimentConfig, Trial
 from loadgen.summary import Environment, Generator, MetricRange, Rate, Summary, Validity, Verdict
 from tests.loadgen.builders import run_config
 
@@ -104,8 +104,8 @@ def ablation(
         testbed="netns",
         started_at="2026-11-20T10:00:00+00:00",
         finished=finished,
-        config={"rate": 20_000.0, "duration": 5.0},
-        environment={"kernel": "6.18.44"},
+        config=ExperimentConfig(rate=20_000.0, duration=5.0),
+        environment=Environment(kernel="6.18.44"),
         arms=[
             Arm(name=arm, tuning="mine" if arm == ALL else arm, source="", text="", settings={})
             for arm in lines.arms

@@ -14,10 +14,12 @@ from lab.analysis.compare import (
     compare_metric,
 )
 from lab.analysis.differences import Circumstances, differences
+from lab.analysis.records import ExperimentConfig
 from lab.analysis.stats import ALPHA, trials_for_test
 from loadgen.report.rows import ranked_causes
-from loadgen.summary import Summary, ThresholdResult, Verdict
+from loadgen.summary import Environment, Summary, ThresholdResult, Verdict
 from tests.lab.synthetic import Plan, write_run
+from tests.loadgen.builders import run_config
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +123,12 @@ def test_causes_are_ranked_over_trials(lost: Summary) -> None:
 
 def test_differences_tell_load_from_circumstances() -> None:
     before = Circumstances(
-        config={"rate": 100.0, "seed": 1, "workers": 1}, environment={"kernel": "6.1", "cpus": 2}
+        config=run_config(rate=100.0, seed=1, workers=1),
+        environment=Environment(kernel="6.1", cpus=2),
     )
     after = Circumstances(
-        config={"rate": 200.0, "seed": 2, "workers": 2}, environment={"kernel": "6.18", "cpus": 2}
+        config=run_config(rate=200.0, seed=2, workers=2),
+        environment=Environment(kernel="6.18", cpus=2),
     )
     found = [(d.name, d.load, d.text) for d in differences(before, after)]
     assert found == [
@@ -139,10 +143,10 @@ def test_differences_of_two_experiments_are_told_in_full() -> None:
 
     def told(**changes: Any) -> Circumstances:
         fields: dict[str, Any] = {
-            "config": {"targets": ["198.18.0.2:11211"]},
-            "lab": {"servers": 1, "memcached_threads": 4, "faults": []},
+            "config": run_config(targets=["198.18.0.2:11211"]),
+            "lab": ExperimentConfig(servers=1, memcached_threads=4, faults=[]),
             "sysctls": {"client net.ipv4.tcp_fin_timeout": "60"},
-            "environment": {},
+            "environment": Environment(),
             "experiment": "a",
             "testbed": "netns",
         }
@@ -150,8 +154,8 @@ def test_differences_of_two_experiments_are_told_in_full() -> None:
 
     assert differences(told(), told()) == []
     other = told(
-        config={"targets": ["198.18.0.2:11211", "198.18.0.3:11211"]},
-        lab={"servers": 2, "memcached_threads": 8, "faults": ["kill server-1 at 2s"]},
+        config=run_config(targets=["198.18.0.2:11211", "198.18.0.3:11211"]),
+        lab=ExperimentConfig(servers=2, memcached_threads=8, faults=["kill server-1 at 2s"]),
         sysctls={"client net.ipv4.tcp_fin_timeout": "30"},
         experiment="b",
         testbed="docker",

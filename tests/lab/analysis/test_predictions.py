@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from lab.analysis.predictions import error, predictions
-from lab.analysis.records import Arm, Experiment, Prediction, Trial
+from lab.analysis.records import Arm, Experiment, ExperimentConfig, Prediction, Trial
 from lab.report.view import _measured
-from loadgen.summary import Summary
+from loadgen.summary import Environment, Summary
 from tests.lab.ablate.worlds import summary
 
 FEW = {"net.ipv4.ip_local_port_range": "40000 40099", "net.ipv4.tcp_tw_reuse": "0"}
@@ -18,8 +18,8 @@ def experiment(settings: dict[str, str], trials: int) -> Experiment:
         testbed="netns",
         started_at="2026-11-20T10:00:00+00:00",
         finished=True,
-        config={},
-        environment={},
+        config=ExperimentConfig(),
+        environment=Environment(),
         arms=[Arm(name="after", tuning="mine", source=".", text="", settings={})],
         trials=[
             Trial(

@@ -3,14 +3,18 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab import report
+from lab.analysis.records import ExperimentConfig
 from lab.analysis.store import Stored, StoreError, load, load_any, unread_metrics
 from tests.lab.synthetic import Plan, write_experiment, write_run
+from tests.loadgen.builders import about
 
 SMALL = Plan(rate=50_000, duration=1.0)
 FILES = (
@@ -136,6 +140,44 @@ def test_nothing_there_is_one_clear_line(tmp_path: Path, reader: Callable[[Path]
 
 
 def test_reasons_for_unread_metrics() -> None:
-    run = {"absent": {"client": {"nf_conntrack_entries": "not loaded"}, "server": None}}
+    run = about(absent={"client": {"nf_conntrack_entries": "not loaded"}, "server": {}})
     assert unread_metrics(run) == {"client.nf_conntrack_entries": "not loaded"}
-    assert unread_metrics({}) == {}
+    assert unread_metrics(None) == {}
+
+
+RUN = {
+    "calibration": {"closed_loop_rate": 31_000.0, "share": 0.5}, "rate": 15_000.0, "duration": 5.0,
+    "trials": 10, "server": "memcached", "server_url": "", "tls": False, "servers": 1,
+    "memcached_threads": 4, "memcached_connections": 19_936, "memcached_options": [], "source_addresses": 1, "rtt": 0.0,
+    "loadgen": ["--max-lateness=0.25s"],
+}  # fmt: skip
+COMPOSE = {
+    "name": "x", "rate": 100.0, "duration": 5.0, "trials": 1, "servers": 1, "close": "client",
+    "op": "get", "timeout": 3.0, "max_lateness": 0.25, "workers": 0, "memcached_threads": 4,
+    "memcached_connections": 0, "memcached_memory": 64, "memcached_options": ["-v"],
+    "names": {"before": "", "after": "mine"}, "loadgen": ["--rate=100"], "notes": ["too few"],
+}  # fmt: skip
+ENDS: dict[str, Any] = {"gates": [], "faults": ["kill server-1 at 1s"], "notes": []}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        RUN | ENDS,
+        RUN | {"topology": "router"} | ENDS,
+        RUN | {"topology": "nat", "nat_ports": None, "nat_room": None} | ENDS,
+        RUN | {"topology": "nat", "nat_ports": [1024, 1999], "nat_room": 250} | ENDS,
+        RUN | {"topology": "proxy", "proxy": "haproxy"} | ENDS,
+        COMPOSE,
+    ],
+)
+def test_a_configuration_is_written_as_it_was_read(told: dict[str, Any]) -> None:
+    """Each key as it was written since the first experiment: absent, null and empty are three."""
+    data = msgspec.json.encode(told)
+    assert msgspec.json.encode(msgspec.json.decode(data, type=ExperimentConfig)) == data
+
+
+def test_what_another_version_says_beyond_that_is_passed_over() -> None:
+    found = msgspec.json.decode(b'{"rate": 5, "moon": "full"}', type=ExperimentConfig)
+    assert found == ExperimentConfig(rate=5.0)

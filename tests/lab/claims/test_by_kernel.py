@@ -19,6 +19,7 @@ from lab.claims.records import ByKernel, Claims
 from lab.claims.results import results
 from lab.cli.claims import command
 from lab.cli.claims_kernels import StoredError, read
+from loadgen.summary import Environment
 from tests.lab.claims.samples import OF
 
 OLD_SIZES = msgspec.structs.replace(OF[Conntrack], entries=65_536, buckets=16_384)
@@ -30,9 +31,12 @@ def run_on(release: str, memory: float, **findings: Any) -> Claims:
     outcomes = {
         kind: findings.get(kind.__name__, Found(sample, 0.5)) for kind, sample in OF.items()
     }
-    environment = {"kernel": release, "cpus": 2, "memory_kib": int(memory * (1 << 20))}
-    if memory < 4:
-        environment["guest"] = {"accelerator": "emulation"}
+    environment = Environment(
+        kernel=release,
+        cpus=2,
+        memory_kib=int(memory * (1 << 20)),
+        guest={"accelerator": "emulation"} if memory < 4 else None,
+    )
     return Claims(
         kernel=release,
         environment=environment,

@@ -10,6 +10,7 @@ from lab.claims.catalogue import ENTRIES
 from lab.claims.claim import Claim
 from lab.claims.expected import Change, Place, predicted
 from lab.claims.records import Verdict
+from loadgen.summary import Environment
 
 OLD, NEW = (5, 10), (6, 1)
 
@@ -47,12 +48,12 @@ def test_by_kernel_and_memory(
     [("5.10.0-32-amd64", (5, 10)), ("6.18.44-fc", (6, 18)), ("7.2", (7, 2))],
 )
 def test_a_place_is_read_off_the_environment(release: str, version: tuple[int, int]) -> None:
-    place = Place.of({"kernel": release, "memory_kib": 4 << 20})
+    place = Place.of(Environment(kernel=release, memory_kib=4 << 20))
     assert place == Place(version, 4.0)
 
 
-@pytest.mark.parametrize("environment", [{}, {"kernel": "linux"}, {"kernel": None}])
-def test_a_place_without_a_version_is_refused(environment: dict[str, object]) -> None:
+@pytest.mark.parametrize("environment", [Environment(), Environment(kernel="linux")])
+def test_a_place_without_a_version_is_refused(environment: Environment) -> None:
     with pytest.raises(ValueError, match="does not begin with two numbers"):
         Place.of(environment)
 

@@ -12,6 +12,7 @@ from lab.claims.catalogue import ENTRIES
 from lab.claims.outcome import Failed, Found
 from lab.claims.records import ByKernel, Claims
 from lab.claims.results import results
+from loadgen.summary import Environment
 from tests.lab.claims.samples import OF, PLACE
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -23,9 +24,9 @@ def made(**changes: Any) -> Claims:
     return msgspec.structs.replace(
         Claims(
             kernel="6.18.0",
-            environment={
-                "kernel": "6.18.0", "architecture": "x86_64", "cpus": 2, "memory_kib": 4 << 20,
-            },
+            environment=Environment(
+                kernel="6.18.0", architecture="x86_64", cpus=2, memory_kib=4 << 20,
+            ),
             started_at="2026-01-02T03:04:05+00:00",
             seconds=63.2,
             finished=True,

@@ -9,6 +9,7 @@ from lab.claims.findings import Finding, Lifetimes, PortDefaults
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.claims.records import Claims
 from lab.claims.results import again, choose, experiments_for, results
+from loadgen.summary import Environment
 from tests.lab.claims.samples import OF, PLACE
 
 
@@ -70,7 +71,7 @@ def test_stored_results_are_read_with_todays_words_and_rules() -> None:
     }
     outcomes[Lifetimes] = Failed("OSError: x", 1.0)
     outcomes[PortDefaults] = Refused("no range", 0.1)
-    environment = {"kernel": "6.18.1", "memory_kib": int(23.5 * (1 << 20))}
+    environment = Environment(kernel="6.18.1", memory_kib=int(23.5 * (1 << 20)))
     now = Claims(
         kernel="6.18.1",
         environment=environment,

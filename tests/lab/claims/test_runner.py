@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
@@ -67,7 +66,7 @@ async def test_small_experiments_decide_as_the_sources_let_expect() -> None:
     outcomes: dict[type[Finding], Outcome] = {}
     await runner.run([BY_NAME[name] for name in QUICK], Log(), outcomes, slowness())
     assert len(outcomes) == len(QUICK)
-    decided = results(ENTRIES, outcomes, Place.of(msgspec.to_builtins(describe())))
+    decided = results(ENTRIES, outcomes, Place.of(describe()))
     assert [result.name for result in decided if result.failed] == []
     # Sizes are the host's, and may have been tuned.
     told = [result for result in decided if result.experiment != "conntrack-settings"]

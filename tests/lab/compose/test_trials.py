@@ -64,8 +64,8 @@ def test_the_plan_makes_the_experiments_folder_and_clears_the_last_one(volume: P
     experiment = trials.read_experiment(directory)
     assert experiment.testbed == "compose"
     assert not experiment.finished
-    assert experiment.config["rate"] == float(DEFAULTS["RATE"])
-    assert f"--rate={DEFAULTS['RATE']}" in experiment.config["loadgen"]
+    assert experiment.config.rate == float(DEFAULTS["RATE"])
+    assert f"--rate={DEFAULTS['RATE']}" in (experiment.config.loadgen or ())
     assert experiment.baseline["client"]["net.ipv4.tcp_tw_reuse"].isdigit()
     assert experiment.baseline["client"] == experiment.baseline["server"]
     assert trials.read_settings(directory).trials == 2
@@ -159,7 +159,7 @@ def test_whatever_goes_wrong_the_next_one_has_its_turn(
     assert trials.finish(directory) == ["trial 01-before: no such luck"]
     experiment = trials.read_experiment(directory)
     assert not experiment.finished
-    assert "trial 01-before: no such luck" in experiment.config["notes"]
+    assert "trial 01-before: no such luck" in (experiment.config.notes or ())
 
 
 def test_a_missing_server_is_named(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_the_report_lands_in_the_users_folder_with_the_verdict(
     stored = load(target)
     assert stored.experiment.finished
     assert [arm.tuning for arm in stored.experiment.arms] == ["tcp_tw_reuse=2", "tcp_tw_reuse=1"]
-    assert any("host" in note for note in stored.experiment.config["notes"])
+    assert any("host" in note for note in (stored.experiment.config.notes or ()))
     assert capsys.readouterr().out.splitlines()[-1] == f"report: reports/{target.name}/index.html"
     assert trials.__dict__["shut_down"] == ["172.18.0.2", "172.18.0.2"]
 

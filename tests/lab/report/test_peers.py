@@ -15,7 +15,14 @@ from hdrh.log import HistogramLogReader
 from lab import report, schemas
 from lab.analysis.exit import exit_code
 from lab.analysis.gates import parse_gate
-from lab.analysis.records import Comparison, Gate, HostFigure, Prediction, VerdictName
+from lab.analysis.records import (
+    Comparison,
+    ExperimentConfig,
+    Gate,
+    HostFigure,
+    Prediction,
+    VerdictName,
+)
 from lab.analysis.store import StoreError, load
 from lab.analysis.verdict import FAILS, REGRESSION
 from lab.report import hlog, html, json_, junit, markdown, terminal
@@ -248,8 +255,8 @@ class TestAcross:
         self, directory: Path, tmp_path: Path
     ) -> None:
         """The same tuning on another day, with another memcached: loud, but not inconclusive."""
-        other = write_experiment(tmp_path / "other", config={"memcached_threads": 1})
-        again = write_experiment(tmp_path / "again", config={"memcached_threads": 8})
+        other = write_experiment(tmp_path / "other", config=ExperimentConfig(memcached_threads=1))
+        again = write_experiment(tmp_path / "again", config=ExperimentConfig(memcached_threads=8))
         path = again / "experiment.json"
         path.write_text(
             path.read_text().replace('"net.core.somaxconn": "4096"', '"net.core.somaxconn": "16"')

@@ -13,6 +13,7 @@ from lab.cli.deliver import deliver
 from lab.report import index, sheet
 from lab.report.sheet import Section, Sheet, Table
 from lab.sweep.render import sweep_sheet, validation_sheet
+from loadgen.summary import Environment
 from tests.browser import accessibility
 from tests.lab.ablate.worlds import ablation, lines_of, summary
 from tests.lab.sweep.test_render import OPEN, capacity, check, sweep, validation
@@ -56,7 +57,7 @@ SHEETS = {
     "ablation": ablation_sheet(
         ablation(LINES, LOSSES),
         {arm: [summary(share) for share in shares] for arm, shares in LOSSES.items()},
-        {"kernel": "6.18.44"},
+        Environment(kernel="6.18.44"),
     ),
     "hostile": hostile(),
 }

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from lab.report import sheet
-from lab.sweep.records import Capacity, Check, Probe, Sweep, Validation
+from lab.sweep.records import Capacity, Check, Probe, Sweep, SweepConfig, Validation
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
 from lab.sweep.search import Ended
+from loadgen.summary import Environment
 
 
 def probe(rate: float, ended: Ended, why: str = "") -> Probe:
@@ -47,9 +48,11 @@ def sweep(*capacities: Capacity, **changed: Any) -> Sweep:
             "name": "sweep-1",
             "started_at": "2026-11-20T10:00:00+00:00",
             "finished": True,
-            "config": {"duration": 3.0, "confirm": 4, "precision": 0.05, "close": "client",
-                       "servers": 1, "source_addresses": 1},
-            "environment": {"kernel": "6.18.44", "cpus": 2},
+            "config": SweepConfig(
+                duration=3.0, confirm=4, precision=0.05, close="client", servers=1,
+                source_addresses=1, rtt=0.0, local_port_range=None, loadgen=[],
+            ),
+            "environment": Environment(kernel="6.18.44", cpus=2),
             "closed_loop_rate": 14_000.0,
             "capacities": list(capacities),
         }
@@ -146,7 +149,7 @@ def check(**changed: Any) -> Check:
 def validation(*checks: Check) -> Validation:
     return Validation(
         started_at="2026-11-20T10:00:00+00:00",
-        environment={"kernel": "6.18.44"},
+        environment=Environment(kernel="6.18.44"),
         checks=list(checks),
     )
 
