@@ -61,6 +61,10 @@ def one_line(text: str) -> str:
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
+NOTHING: Final = "–"
+"""Stands where there is no value; never a zero."""
+
+
 def spaced(text: str) -> str:
     r"""Return a text with its words parted by single blanks: on one line, and as values are kept.
 

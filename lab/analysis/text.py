@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lab.analysis.records import Estimate, MetricComparison
 from loadgen.report.numbers import (
-    NOTHING,
     count,
     moment,
     plural,
@@ -14,6 +13,7 @@ from loadgen.report.numbers import (
     significant,
 )
 from loadgen.summary import Environment, emulated
+from loadgen.units import NOTHING
 
 __all__ = [
     "NOTHING",

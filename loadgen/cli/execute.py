@@ -27,7 +27,7 @@ from loadgen.errors import Exit
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator
-from loadgen.run.live import Live
+from loadgen.run.live import Live, terminal
 from loadgen.run.resolve import (
     addresses_of,
     check_sources,
@@ -194,9 +194,9 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
         fail(str(error))
     except OSError as error:
         fail(f"cannot write the run directory {out}: {error.strerror}; give another --out")
-    live = Live(config, enabled=not results.quiet and sys.stderr.isatty())
-    with live:
-        summary = trio.run(Coordinator(config, directory, live.update, credentials).run, moment)
+    with terminal(enabled=not results.quiet and sys.stderr.isatty()) as draw:
+        show = Live(config, draw).update
+        summary = trio.run(Coordinator(config, directory, show, credentials).run, moment)
     try:
         page.write(stored.salvage(out))
     except OSError as error:

@@ -25,6 +25,7 @@ from loadgen.fleet.record import FILE, Fleet, Kind, Seat
 from loadgen.fleet.shard import read_key
 from loadgen.report import page
 from loadgen.run import rundir
+from loadgen.run.live import terminal
 from loadgen.run.resolve import source_toward
 from loadgen.schedule import parse_schedule
 from loadgen.target import parse_target
@@ -202,13 +203,13 @@ def _say(line: str, *, quiet: bool) -> None:
 def _conduct(
     fleet: Fleet, key: bytes, out: Path, launcher: Launcher, *, patience: float, quiet: bool
 ) -> None:
-    with Live(fleet.duration, enabled=not quiet and sys.stderr.isatty()) as live:
+    with terminal(enabled=not quiet and sys.stderr.isatty()) as draw:
         conductor = Conductor(
             fleet,
             key,
             out,
             launcher,
-            show=live.update,
+            show=Live(fleet.duration, draw).update,
             say=lambda line: _say(line, quiet=quiet),
             patience=patience,
         )

@@ -7,17 +7,14 @@ those are shown that lose most or are not there, and the others are counted.
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final
 
 import msgspec
 
 from loadgen.accounting import sums
 from loadgen.accounting.messages import Totals
 from loadgen.fleet.collector import Collector
-
-if TYPE_CHECKING:
-    from rich.live import Live as Display
+from loadgen.run.live import Draw
 
 _EVERY: Final = 1.0
 ROWS: Final = 12
@@ -99,43 +96,25 @@ def _rates(old: Row, new: Row) -> tuple[float, float]:
 
 
 class Live:
-    """Shows a fleet's progress; a context manager. Does nothing unless enabled."""
+    """Shows a fleet's progress.
 
-    def __init__(self, duration: float, *, enabled: bool) -> None:
+    Args:
+        duration: of the run, in seconds.
+        draw: draws a text on the terminal; None where there is none.
+    """
+
+    def __init__(self, duration: float, draw: Draw | None) -> None:
         self._duration = duration
-        self._enabled = enabled
-        self._display: Display | None = None
+        self._draw = draw
         self._drawn = 0.0
         self._before: list[Row] = []
 
-    def __enter__(self) -> Self:
-        """Take the terminal."""
-        if self._enabled:
-            from rich.console import Console  # noqa: PLC0415 - 60 ms that only a terminal needs
-            from rich.live import Live as Display  # noqa: PLC0415 - the same
-
-            self._display = Display(
-                console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True
-            )
-            self._display.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        if self._display is not None:
-            self._display.stop()
-
     def update(self, collector: Collector, t: float | None) -> None:
         """Draw, when a second has passed since the last time."""
-        if self._display is None or time.monotonic() < self._drawn + _EVERY:
+        if self._draw is None or time.monotonic() < self._drawn + _EVERY:
             return
         self._drawn = time.monotonic()
         now = rows_of(collector)
-        self._display.update(block(t, self._duration, self._before, now), refresh=True)
+        self._draw(block(t, self._duration, self._before, now))
         # A shard reports once a second: what it had reported the last time is what rates are from.
         self._before = now

@@ -1,6 +1,7 @@
 """Numbers and times as people read them. Every report formats with these, so that all agree.
 
-`loadgen.units` writes durations the way its options take them; these are for reading only. Pure.
+`loadgen.units.format_duration` is for sentences; a column wants `seconds`, whose digits are as many
+in each row. Pure.
 """
 
 from __future__ import annotations
@@ -8,8 +9,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-NOTHING = "–"
-"""Stands where there is no value; never a zero."""
+from loadgen.units import NOTHING
 
 
 def count(value: float) -> str:

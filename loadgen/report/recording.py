@@ -10,10 +10,10 @@ import msgspec
 from loadgen.metrics import CATALOGUE
 from loadgen.report import numbers
 from loadgen.target import endpoint
-from loadgen.units import format_duration
+from loadgen.units import NOTHING, format_duration
 from loadgen.watch.courses import Boiled, Course
 from loadgen.watch.view import RATES
-from loadgen.watch.words import NOTHING, amount, owner, rate, short_time, where
+from loadgen.watch.words import amount, owner, rate, short_time, where
 
 _FULLEST: Final = {"ephemeral_ports_in_use": "destination", "listen_queue": "listener"}
 """Of which a recording has the fullest one's course only."""

@@ -16,7 +16,7 @@ from loadgen.outcome import DESCRIPTIONS, Outcome
 from loadgen.report import numbers
 from loadgen.summary import Blame, Cause, Clock, Number, Summary
 from loadgen.thresholds import LATENCIES
-from loadgen.units import format_duration
+from loadgen.units import NOTHING, format_duration
 
 FAULTS: Final[dict[Blame, str]] = {
     "generator": "the load generator",
@@ -97,9 +97,7 @@ def causes(told: Told) -> list[dict[str, Any]]:
                 "fault": FAULTS[shown.fault],
                 "connections": numbers.count(connections) if connections else "none of its own",
                 "trials": told.times(times),
-                "first": numbers.NOTHING
-                if shown.first_at is None
-                else numbers.seconds(shown.first_at),
+                "first": NOTHING if shown.first_at is None else numbers.seconds(shown.first_at),
                 "of": label,
                 "evidence": [evidence.text for evidence in shown.evidence],
                 "remedy": shown.remedy,
@@ -167,7 +165,7 @@ def outcomes(summaries: Sequence[Summary]) -> list[dict[str, str]]:
         {
             "name": name,
             "number": numbers.count(number),
-            "share": numbers.share(number / due) if due else numbers.NOTHING,
+            "share": numbers.share(number / due) if due else NOTHING,
             "description": description,
         }
         for name, number, description in rows
@@ -293,6 +291,6 @@ def shards(summary: Summary) -> list[dict[str, str]]:
 def clock(found: Clock | None) -> str:
     """Return a node's clock against control's, in milliseconds: offset, how sure, how steady."""
     if found is None:
-        return "–"
+        return NOTHING
     said = f"{found.offset * 1e3:+.2f} ms ± {found.uncertainty * 1e3:.2f}"
     return said if found.drift is None else f"{said}, moved {found.drift * 1e3:+.2f}"

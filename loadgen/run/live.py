@@ -5,9 +5,10 @@ Drawing costs CPU that the generator may want, so it happens once a second and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TypeAlias
 
 from loadgen.accounting import latency
 from loadgen.accounting.latency import Counts
@@ -15,12 +16,10 @@ from loadgen.accounting.sums import PREFIX, group_of
 from loadgen.config import RunConfig
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.summary import Number
-from loadgen.units import format_duration
-
-if TYPE_CHECKING:
-    from rich.live import Live as Display
+from loadgen.units import NOTHING, format_duration
 
 _EVERY = 1.0
+Draw: TypeAlias = Callable[[str], None]
 
 
 def second_rates(
@@ -47,7 +46,7 @@ def block(
         f"{name} {n:,}" for name, n in sorted(group_of(generator, "outcomes").items())
     )
     total = histograms.get("total")
-    p99 = format_duration(latency.quantile(total, 0.99)) if total else "–"
+    p99 = format_duration(latency.quantile(total, 0.99)) if total else NOTHING
     client, server = kernel.get(ROLE_CLIENT, {}), kernel.get(ROLE_SERVER, {})
     lines = [
         f"{min(t, duration):6.1f} / {duration:g} s   offered {rates['offered']:>9,.0f}/s   "
@@ -69,51 +68,46 @@ def block(
 
 def _of(values: Mapping[str, Number], name: str, limit: str | None = None) -> str:
     value = values.get(name)
-    shown = "–" if value is None else f"{value:,}"
+    shown = NOTHING if value is None else f"{value:,}"
     room = values.get(limit) if limit else None
     return shown if room is None else f"{shown}/{room:,}"
 
 
+@contextmanager
+def terminal(*, enabled: bool) -> Iterator[Draw | None]:
+    """Take stderr for a block of text; yield what draws it anew, and give the terminal back.
+
+    Args:
+        enabled: whether there is a terminal, and the user wants to see it; None is yielded if not.
+    """
+    if not enabled:
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - 60 ms that only a terminal needs
+    from rich.live import Live as Display  # noqa: PLC0415 - the same
+
+    console = Console(stderr=True, highlight=False)
+    with Display(console=console, auto_refresh=False, transient=True) as display:
+        yield partial(display.update, refresh=True)
+
+
 class Live:
-    """Shows a run's progress; a context manager. Does nothing unless enabled.
+    """Shows a run's progress.
 
     Args:
         config: the run's configuration.
-        enabled: whether there is a terminal, and the user wants to see it.
+        draw: draws a text on the terminal, see `terminal`; None where there is none.
     """
 
-    def __init__(self, config: RunConfig, *, enabled: bool) -> None:
+    def __init__(self, config: RunConfig, draw: Draw | None) -> None:
         self._duration = config.duration
-        self._enabled = enabled
-        self._display: Display | None = None
+        self._draw = draw
         self._kernel: dict[str, dict[str, Number]] = {}
         self._last: Sample | None = None
 
-    def __enter__(self) -> Self:
-        """Take the terminal."""
-        if self._enabled:
-            from rich.console import Console  # noqa: PLC0415 - 60 ms that only a terminal needs
-            from rich.live import Live as Display  # noqa: PLC0415 - the same
-
-            self._display = Display(
-                console=Console(stderr=True, highlight=False), auto_refresh=False, transient=True
-            )
-            self._display.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        if self._display is not None:
-            self._display.stop()
-
     def update(self, sample: Sample, histograms: Mapping[str, Counts]) -> None:
         """Take in one sample; draw when a second has passed since the last time."""
-        if self._display is None:
+        if self._draw is None:
             return
         if sample.role != ROLE_GENERATOR:
             self._kernel.setdefault(sample.role, {}).update(sample.values)
@@ -124,7 +118,6 @@ class Live:
         self._last = sample
         if last is not None:
             rates = second_rates(last.values, sample.values, sample.t - last.t)
-            self._display.update(
-                block(sample.t, self._duration, rates, sample.values, self._kernel, histograms),
-                refresh=True,
+            self._draw(
+                block(sample.t, self._duration, rates, sample.values, self._kernel, histograms)
             )

@@ -17,11 +17,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from loadgen.units import format_duration
+from loadgen.units import NOTHING, format_duration
 from loadgen.watch import words
 from loadgen.watch.headroom import Gauge, History, advice
 from loadgen.watch.who import Destination, Who
-from loadgen.watch.words import NOTHING, amount
+from loadgen.watch.words import amount
 
 _LISTED: Final = 0.001
 """Limits used to a smaller share are summed up in one line: nothing to see there yet."""

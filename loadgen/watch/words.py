@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from loadgen.target import bracketed, endpoint
-from loadgen.units import format_duration
+from loadgen.units import NOTHING, format_duration
 from loadgen.watch.who import Destination, Holder
-
-NOTHING = "–"
 
 
 def amount(value: float) -> str:
@@ -25,12 +23,7 @@ def rate(value: float | None) -> str:
 
 def short_time(seconds: float | None) -> str:
     """Return a time with three digits, such as `1.56 ms`."""
-    if seconds is None:
-        return NOTHING
-    for factor, unit in ((1, "s"), (1e-3, "ms")):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+    return NOTHING if seconds is None else format_duration(seconds)
 
 
 def named(host: str, port: int, names: Mapping[tuple[str, int], str]) -> str:

@@ -13,7 +13,7 @@ from loadgen.report.page.series import tracks
 from loadgen.run import rundir
 from loadgen.run.stored import Salvaged
 from loadgen.summary import Latency, Summary
-from loadgen.units import format_duration, spaced
+from loadgen.units import NOTHING, format_duration, spaced
 
 PAGE: Final = "index.html"
 _PERCENTILES: Final = {
@@ -145,7 +145,7 @@ def _accounts(summary: Summary) -> list[dict[str, str]]:
             "name": name,
             "description": description,
             "number": numbers.count(number := getattr(summary, name)),
-            "share": numbers.share(number / due) if due else numbers.NOTHING,
+            "share": numbers.share(number / due) if due else NOTHING,
         }
         for name, description in _ACCOUNTS
     ]
