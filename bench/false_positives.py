@@ -29,7 +29,7 @@ from pathlib import Path
 
 from bench import command
 from lab.analysis.stats import ALPHA, mann_whitney
-from lab.analysis.verdict import UNMEASURED, ArmFacts, Loss, judge
+from lab.analysis.verdict import UNMEASURED, ArmFacts, Loss, verdict_of
 
 SCHEDULED = 10_000
 CHANCE = 0.001
@@ -56,7 +56,7 @@ def arm(losses: Iterable[int]) -> ArmFacts:
 
 def calls_a_difference(before: list[int], after: list[int]) -> bool:
     """Whether the verdict, as an experiment would give it, says that something changed."""
-    verdict, _ = judge(arm(before), arm(after))
+    verdict, _ = verdict_of(arm(before), arm(after))
     assert verdict not in UNMEASURED
     return verdict != "no_effect"
 

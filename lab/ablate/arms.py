@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from lab.ablate.records import ALL, NONE, Line
+from lab.ablate.records import ALL, NONE, TuningLine
 from lab.analysis.stats import ALPHA, reachable
 from lab.sysctl.tuning import Tuning, parse, to_text
 
@@ -67,7 +67,7 @@ def tuning_of(tuning: Tuning, arm: str, keys: Iterable[str]) -> Tuning:
     return parse(to_text(settings, header=header), name=arm, source=tuning.source)
 
 
-def contrasts(lines: Iterable[Line]) -> list[tuple[str, str]]:
+def contrasts(lines: Iterable[TuningLine]) -> list[tuple[str, str]]:
     """Return what is compared with what, each pair of arms once: (arm, against)."""
     pairs = []
     for line in lines:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lab.ablate.arms import plan_arms, tuning_of
-from lab.ablate.records import ALL, NONE, Line, Lines, State
+from lab.ablate.records import ALL, NONE, Lines, State, TuningLine
 from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, TuningError
@@ -85,11 +85,11 @@ def _rehearse(tuning: Tuning, arm: str) -> tuple[dict[str, str], Applied]:
         os.close(namespace)
 
 
-def _judge(setting: Setting, before: dict[str, str], applied: Applied) -> Line:
+def _judge(setting: Setting, before: dict[str, str], applied: Applied) -> TuningLine:
     """Return a line with what it can do here."""
 
-    def line(state: State, reason: str) -> Line:
-        return Line(
+    def line(state: State, reason: str) -> TuningLine:
+        return TuningLine(
             key=setting.key, value=setting.value, number=setting.line, state=state, reason=reason
         )
 
@@ -115,7 +115,9 @@ def _unfit(tuning: Tuning, arms: dict[str, tuple[str, ...]]) -> dict[str, str]:
     return found
 
 
-def _ask(line: Line, questions: dict[str, tuple[str, str]], unfit: dict[str, str]) -> Line:
+def _ask(
+    line: TuningLine, questions: dict[str, tuple[str, str]], unfit: dict[str, str]
+) -> TuningLine:
     """Return a line with the arms that answer for it."""
     if line.key not in questions:
         return line

@@ -16,7 +16,7 @@ NONE: Final = "none"
 ALL: Final = "all"
 
 State = Literal["active", "inert", "out_of_scope"]
-Role = Literal[
+LineRole = Literal[
     "does_the_work",
     "needed",
     "enough",
@@ -32,7 +32,7 @@ Role = Literal[
 ]
 
 
-class Line(Record, frozen=True, kw_only=True):
+class TuningLine(Record, frozen=True, kw_only=True):
     """One line of the tuning."""
 
     key: str
@@ -59,7 +59,7 @@ class Lines(Record, frozen=True, kw_only=True):
     schema: Literal["churnlab.lines/1"] = LINES_SCHEMA
     tuning: str
     source: str
-    lines: list[Line]
+    lines: list[TuningLine]
     arms: dict[str, list[str]]
     """The active keys of each arm."""
     tracked: bool
@@ -115,8 +115,8 @@ class Contrast(Record, frozen=True, kw_only=True):
 class Weight(Record, frozen=True, kw_only=True):
     """What one line is worth at this load."""
 
-    line: Line
-    role: Role
+    line: TuningLine
+    role: LineRole
     """`idle`: it cannot be set here, and what it governs never came into play."""
     without: Contrast | None
     """All lines but this one, against all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from lab.ablate.records import ABLATION, Ablation, ArmOutcome, Role, Weight
+from lab.ablate.records import ABLATION, Ablation, ArmOutcome, LineRole, Weight
 from lab.ablate.weigh import lost_share
 from lab.analysis import text
 from lab.analysis.records import Estimate
@@ -19,7 +19,7 @@ PLOT: Final = "ablation.svg"
 _MOST: Final = 8
 """Lines of a list beyond which the rest is only counted."""
 
-WORDS: Final[dict[Role, str]] = {
+WORDS: Final[dict[LineRole, str]] = {
     "does_the_work": "does the work",
     "needed": "needed",
     "enough": "enough alone",
@@ -149,7 +149,7 @@ def _short(weight: Weight) -> str:
     return weight.line.key.rpartition(".")[2]
 
 
-def _verb(role: Role, number: int) -> str:
+def _verb(role: LineRole, number: int) -> str:
     plural = number > 1
     return {
         "does_the_work": "do the work" if plural else "does the work: needed, and enough alone",

@@ -28,9 +28,9 @@ from lab.ablate.records import (
     Ablation,
     ArmOutcome,
     Contrast,
-    Line,
+    LineRole,
     Lines,
-    Role,
+    TuningLine,
     Weight,
 )
 from lab.analysis import text
@@ -39,7 +39,7 @@ from lab.analysis.flattery import signs, unexercised
 from lab.analysis.predictions import situation_of
 from lab.analysis.records import Estimate, Experiment
 from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
-from lab.analysis.verdict import judge
+from lab.analysis.verdict import verdict_of
 from lab.capacity import CapacityError, Situation, forecast
 from lab.sysctl.values import integers
 from loadgen.report.rows import ranked_causes
@@ -156,7 +156,7 @@ def _contrast_all(
     }
 
 
-def role_of(without: Contrast | None, alone: Contrast | None, *, alone_is_clean: bool) -> Role:
+def role_of(without: Contrast | None, alone: Contrast | None, *, alone_is_clean: bool) -> LineRole:
     """Return what a line is worth, from the answers to both questions.
 
     Args:
@@ -216,7 +216,9 @@ def _p(contrast: Contrast | None) -> str:
     return "" if contrast is None else f" (p = {text.probability(contrast.adjusted)})"
 
 
-def _says(line: Line, arms: Mapping[str, ArmOutcome], weight: tuple[Contrast | None, ...]) -> str:
+def _says(
+    line: TuningLine, arms: Mapping[str, ArmOutcome], weight: tuple[Contrast | None, ...]
+) -> str:
     """Return the evidence for an active line: what is lost with all, without it, alone, with none."""
     parts = []
     if line.without is not None:
@@ -230,13 +232,13 @@ def _says(line: Line, arms: Mapping[str, ArmOutcome], weight: tuple[Contrast | N
     return "; ".join(parts) or "not measured"
 
 
-def _role_of_state(line: Line) -> Role:
+def _role_of_state(line: TuningLine) -> LineRole:
     return "inert" if line.state == "inert" else "out_of_scope"
 
 
 def _idle(
-    line: Line, arms: Mapping[str, ArmOutcome], limits: Mapping[str, str]
-) -> tuple[Role, str]:
+    line: TuningLine, arms: Mapping[str, ArmOutcome], limits: Mapping[str, str]
+) -> tuple[LineRole, str]:
     """Return role and evidence of a line that cannot act here.
 
     What the conntrack table held in the trials tells whether another size of it could have changed
@@ -314,7 +316,7 @@ def weigh(
             role = "hides"
         says = _says(line, outcomes, (without, alone))
         weights.append(Weight(line=line, role=role, without=without, alone=alone, says=says))
-    verdict, sentence = judge(
+    verdict, sentence = verdict_of(
         facts(_named(trials[NONE], "kernel-default")),
         facts(_named(trials[ALL], lines.tuning)),
         alpha=alpha,
@@ -338,7 +340,7 @@ def weigh(
     )
 
 
-def _hides(line: Line, trials: Mapping[str, ArmTrials]) -> bool:
+def _hides(line: TuningLine, trials: Mapping[str, ArmTrials]) -> bool:
     """Whether what a line gains rests on something given up (`lab.analysis.flattery`)."""
 
     def doubtful(arm: str | None) -> frozenset[str]:

@@ -35,7 +35,7 @@ from lab.analysis.stats import (
     trials_for_interval,
 )
 from lab.analysis.text import count, plural
-from lab.analysis.verdict import ArmFacts, Loss, judge
+from lab.analysis.verdict import ArmFacts, Loss, verdict_of
 from loadgen.report.rows import gate, ranked_causes
 from loadgen.summary import EMULATED_WORDS, Summary, emulated
 
@@ -311,10 +311,10 @@ def compare(
 ) -> Comparison:
     """Return the comparison of two arms.
 
-    `claim` is as in `lab.analysis.verdict.judge`; `tuned` are the roles that the second arm's tuning
+    `claim` is as in `lab.analysis.verdict.verdict_of`; `tuned` are the roles that the second arm's tuning
     was applied to.
     """
-    verdict, sentence = judge(
+    verdict, sentence = verdict_of(
         facts(before),
         facts(after),
         alpha=alpha,
@@ -343,7 +343,7 @@ def compare(
         repetitions=list(repeated),
         gates=[
             *_absolute_gates(after),
-            *(gate.judge(before.summaries, after.summaries, alpha) for gate in gates),
+            *(gate.check(before.summaries, after.summaries, alpha) for gate in gates),
         ],
         missing=list(missing),
         differences=[difference.text for difference in differences],

@@ -41,7 +41,7 @@ class RelativeGate:
     change: float
     """As a share: 0.05 for +5%."""
 
-    def judge(
+    def check(
         self, before: Sequence[Summary], after: Sequence[Summary], alpha: float = ALPHA
     ) -> Gate:
         """Return whether the tuning keeps to it. What was not measured does not pass."""

@@ -27,7 +27,7 @@ EXACT_UP_TO: Final = 60
 """Trials of both arms together up to which the rank test is exact; beyond, the normal law."""
 
 
-class Interval(msgspec.Struct, frozen=True):
+class MedianInterval(msgspec.Struct, frozen=True):
     """A median and the interval that covers the true median with at least `confidence`."""
 
     median: float
@@ -65,7 +65,7 @@ def reachable(before: int, after: int, alpha: float = ALPHA) -> bool:
     return 2 / math.comb(before + after, before) <= alpha
 
 
-def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> MedianInterval:
     """Return the median with its order-statistic confidence interval.
 
     Each value lies below the true median with probability 1/2, so the number that do is binomial,
@@ -87,7 +87,7 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
         if coverage < confidence:
             break
         k, achieved = k + 1, coverage
-    return Interval(
+    return MedianInterval(
         median=float(median(ordered)),
         low=float(ordered[k - 1]),
         high=float(ordered[n - k]),

@@ -200,7 +200,7 @@ def _too_few(before: ArmFacts, after: ArmFacts, alpha: float) -> tuple[VerdictNa
     )
 
 
-def judge(
+def verdict_of(
     before: ArmFacts,
     after: ArmFacts,
     *,

@@ -4,7 +4,7 @@
     findings      what each experiment measures, with units                                (pure)
     experiments/  small experiments in namespaces of their own, one finding each           (shell)
     runner        runs the experiments that the wanted claims need, the waits side by side (shell)
-    judge         finding + rule -> result                                                 (pure)
+    decide        finding + rule -> result                                                 (pure)
     render        results -> table, JSON, Markdown                                         (pure)
 
 A claim names the type of finding it judges, and so its experiment. An experiment knows nothing of

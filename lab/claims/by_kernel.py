@@ -15,7 +15,7 @@ from lab.analysis import text
 from lab.claims import render
 from lab.claims.catalogue import BY_NAME
 from lab.claims.claim import Claim
-from lab.claims.expected import Change, Place
+from lab.claims.expected import KernelChange, Platform
 from lab.claims.records import ByKernel, Claims, Result
 from lab.report.markdown import escape
 from loadgen.report.plain import plain
@@ -31,8 +31,8 @@ def ordered(found: Iterable[Claims]) -> ByKernel:
     return ByKernel(kernels=sorted(found, key=lambda claims: _place(claims).version))
 
 
-def _place(claims: Claims) -> Place:
-    return Place.of(claims.environment, claims.kernel)
+def _place(claims: Claims) -> Platform:
+    return Platform.of(claims.environment, claims.kernel)
 
 
 def _short(claims: Claims) -> str:
@@ -54,7 +54,7 @@ def _names(found: ByKernel) -> list[str]:
     return known + [name for name in seen if name not in BY_NAME]
 
 
-def changes_between(name: str, older: Place, newer: Place) -> list[Change]:
+def changes_between(name: str, older: Platform, newer: Platform) -> list[KernelChange]:
     """Return what changed about a claim after one kernel and up to another."""
     entry = BY_NAME.get(name)
     if not isinstance(entry, Claim):

@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from lab.claims.expected import Change, Paper, Place, predicted
+from lab.claims.expected import KernelChange, Paper, Platform, predicted
 from lab.claims.findings import Finding
 from lab.claims.records import Result, Verdict
 
@@ -43,7 +43,7 @@ class Claim(Generic[F]):
     """When it holds; for the outcome `conditional`."""
     paper: Paper
     """The verdict that documentation and sources predict, for every kernel or for each."""
-    changes: tuple[Change, ...] = ()
+    changes: tuple[KernelChange, ...] = ()
     """What about this changed with a release of the kernel."""
     instead: str = ""
     """What to do; empty where the claim is no advice."""
@@ -63,7 +63,9 @@ class BeyondTest:
     sources: tuple[str, ...] = field(default=())
 
 
-def judge(claim: Claim[F], finding: F, place: Place, *, experiment: str, seconds: float) -> Result:
+def decide(
+    claim: Claim[F], finding: F, place: Platform, *, experiment: str, seconds: float
+) -> Result:
     """Return the result that a finding gives a claim.
 
     Args:
@@ -101,7 +103,7 @@ def judge(claim: Claim[F], finding: F, place: Place, *, experiment: str, seconds
 
 
 def not_measured(
-    claim: Claim[F], reason: str, place: Place, *, experiment: str, seconds: float, failed: bool
+    claim: Claim[F], reason: str, place: Platform, *, experiment: str, seconds: float, failed: bool
 ) -> Result:
     """Return the result of a claim whose experiment could not be done, or went wrong."""
     return Result(

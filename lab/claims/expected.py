@@ -20,7 +20,7 @@ SIZES_SINCE: Final = (5, 15)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Platform:
     """What the prediction depends on."""
 
     version: tuple[int, int]
@@ -29,7 +29,7 @@ class Place:
     """Of the host, GiB."""
 
     @classmethod
-    def of(cls, environment: Environment, release: str | None = None) -> Place:
+    def of(cls, environment: Environment, release: str | None = None) -> Platform:
         """Read it from an environment's record.
 
         Args:
@@ -47,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class KernelChange:
     """Something about a claim that changed with a release."""
 
     since: tuple[int, int]
@@ -59,10 +59,10 @@ class Change:
         return f"since {self.since[0]}.{self.since[1]} {self.what} ({self.source})"
 
 
-Paper = Verdict | Callable[[Place], Verdict]
+Paper = Verdict | Callable[[Platform], Verdict]
 
 
-def predicted(paper: Paper, place: Place) -> Verdict:
+def predicted(paper: Paper, place: Platform) -> Verdict:
     """Return the verdict that is predicted for this kernel and host."""
     return paper(place) if callable(paper) else paper
 
@@ -72,38 +72,38 @@ def predicted(paper: Paper, place: Place) -> Verdict:
 # 1 GiB and 262,144 above 4 GiB, with one entry for each.
 
 
-def sizes_of_the_article(place: Place) -> Verdict:
+def sizes_of_the_article(place: Platform) -> Verdict:
     """65,536 entries and 16,384 buckets: before 5.15, from 1 to 4 GiB."""
     old = place.version < SIZES_SINCE and 1 < place.memory <= 4
     return "confirmed" if old else "refuted"
 
 
-def four_to_one(place: Place) -> Verdict:
+def four_to_one(place: Platform) -> Verdict:
     """Four entries a bucket: before 5.15."""
     return "confirmed" if place.version < SIZES_SINCE else "refuted"
 
 
-def eightfold_raises(place: Place) -> Verdict:
+def eightfold_raises(place: Platform) -> Verdict:
     """131,072 buckets are more than there are: before 5.15, and up to 4 GiB."""
     small = place.version < SIZES_SINCE or place.memory <= 4
     return "confirmed" if small else "refuted"
 
 
-TABLE_GREW: Final = Change(
+TABLE_GREW: Final = KernelChange(
     SIZES_SINCE,
     "the hash has 65,536 buckets above 1 GiB and 262,144 above 4 GiB, in place of 16,384 and "
     "65,536, with one entry for each in place of four",
     "commit d532bcd0b269",
 )
-REUSE_DELAY: Final = Change(
+REUSE_DELAY: Final = KernelChange(
     (6, 14),
     "a port rests for tcp_tw_reuse_delay, 1,000 ms; before, the kernel compared whole seconds, so "
     "that a port was free between 0 and 1 s after it was closed",
     "commit ca6a6f93867a",
 )
 OWN_RANGE: Final = (
-    Change((6, 3), "a socket can have a range of its own, IP_LOCAL_PORT_RANGE",
+    KernelChange((6, 3), "a socket can have a range of its own, IP_LOCAL_PORT_RANGE",
            "commit 91d0b78c5177"),
-    Change((6, 8), "the search within that range goes through all ports in turn",
+    KernelChange((6, 8), "the search within that range goes through all ports in turn",
            "commit 207184853dbd"),
 )  # fmt: skip

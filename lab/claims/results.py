@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from lab.claims.catalogue import BY_NAME, ENTRIES, Entry
-from lab.claims.claim import FAILED, BeyondTest, beyond, judge, not_measured
-from lab.claims.expected import Place
-from lab.claims.experiments import BY_FINDING, Experiment
+from lab.claims.claim import FAILED, BeyondTest, beyond, decide, not_measured
+from lab.claims.expected import Platform
+from lab.claims.experiments import BY_FINDING, ClaimExperiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome
 from lab.claims.records import Claims, Result
@@ -31,7 +31,7 @@ def choose(names: Sequence[str]) -> tuple[Entry, ...]:
     return tuple(entry for entry in ENTRIES if not names or entry.name in names)
 
 
-def experiments_for(entries: Iterable[Entry]) -> list[Experiment[Any]]:
+def experiments_for(entries: Iterable[Entry]) -> list[ClaimExperiment[Any]]:
     """Return the experiments that decide these claims, each once, those that wait first."""
     wanted = {entry.finding for entry in entries if not isinstance(entry, BeyondTest)}
     found = [experiment for kind, experiment in BY_FINDING.items() if kind in wanted]
@@ -39,7 +39,7 @@ def experiments_for(entries: Iterable[Entry]) -> list[Experiment[Any]]:
 
 
 def results(
-    entries: Iterable[Entry], outcomes: Mapping[type[Finding], Outcome], place: Place
+    entries: Iterable[Entry], outcomes: Mapping[type[Finding], Outcome], place: Platform
 ) -> list[Result]:
     """Return a result for each claim whose experiment is over.
 
@@ -59,7 +59,7 @@ def results(
         name = BY_FINDING[entry.finding].name
         if isinstance(outcome, Found):
             decided.append(
-                judge(entry, outcome.finding, place, experiment=name, seconds=outcome.seconds)
+                decide(entry, outcome.finding, place, experiment=name, seconds=outcome.seconds)
             )
         else:
             decided.append(
@@ -81,14 +81,14 @@ def again(claims: Claims) -> Claims:
     What was measured stays as it was, as does the reason where nothing was. A claim that the
     catalogue does not have any more is left out, and so is one whose finding has other fields today.
     """
-    place = Place.of(claims.environment, claims.kernel)
+    place = Platform.of(claims.environment, claims.kernel)
     decided = [_again(stored, place) for stored in claims.claims]
     return msgspec.structs.replace(
         claims, claims=[result for result in decided if result is not None]
     )
 
 
-def _again(stored: Result, place: Place) -> Result | None:
+def _again(stored: Result, place: Platform) -> Result | None:
     entry = BY_NAME.get(stored.name)
     if entry is None or isinstance(entry, BeyondTest):
         return None if entry is None else beyond(entry)
@@ -106,4 +106,4 @@ def _again(stored: Result, place: Place) -> Result | None:
         finding = msgspec.convert({**stored.measured, "evidence": stored.evidence}, entry.finding)
     except msgspec.ValidationError:
         return None
-    return judge(entry, finding, place, experiment=stored.experiment, seconds=stored.seconds)
+    return decide(entry, finding, place, experiment=stored.experiment, seconds=stored.seconds)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import trio
 
-from lab.claims.experiments import Experiment
+from lab.claims.experiments import ClaimExperiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.testbed.base import SitePlan, TestbedError
@@ -25,18 +25,18 @@ from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.parse import ParseError
 
 
-class Watcher(Protocol):
+class ClaimsProgress(Protocol):
     """Shows the progress of a run."""
 
-    def started(self, experiment: Experiment[Any]) -> None:
+    def started(self, experiment: ClaimExperiment[Any]) -> None:
         """An experiment has begun."""
 
-    def ended(self, experiment: Experiment[Any], outcome: Outcome) -> None:
+    def ended(self, experiment: ClaimExperiment[Any], outcome: Outcome) -> None:
         """An experiment is over."""
 
 
 @asynccontextmanager
-async def _ground(experiment: Experiment[Any]) -> AsyncIterator[Ground]:
+async def _ground(experiment: ClaimExperiment[Any]) -> AsyncIterator[Ground]:
     source, servers = addresses("client", 1)[0], addresses("server", experiment.servers)
     if experiment.memcached:
         plan = SitePlan(servers=experiment.servers, rtt=experiment.rtt, memcached_threads=1)
@@ -49,14 +49,14 @@ async def _ground(experiment: Experiment[Any]) -> AsyncIterator[Ground]:
         yield Ground(client, server, source, servers)
 
 
-def _measure(experiment: Experiment[Any], ground: Ground) -> Finding:
+def _measure(experiment: ClaimExperiment[Any], ground: Ground) -> Finding:
     with ground.stack:
         finding = experiment.run(ground)
     assert isinstance(finding, Finding)
     return finding
 
 
-async def measure(experiment: Experiment[Any], patience: float = 1.0) -> Outcome:
+async def measure(experiment: ClaimExperiment[Any], patience: float = 1.0) -> Outcome:
     """Run one experiment and return its outcome; only cancellation is raised.
 
     An experiment that meets what it did not foresee is `Failed`: a fault of the lab or of the
@@ -87,8 +87,8 @@ async def measure(experiment: Experiment[Any], patience: float = 1.0) -> Outcome
 
 
 async def run(
-    experiments: Iterable[Experiment[Any]],
-    watcher: Watcher,
+    experiments: Iterable[ClaimExperiment[Any]],
+    progress: ClaimsProgress,
     outcomes: dict[type[Finding], Outcome],
     patience: float = 1.0,
 ) -> None:
@@ -96,7 +96,7 @@ async def run(
 
     Args:
         experiments: which.
-        watcher: is told how it goes on.
+        progress: is told how it goes on.
         outcomes: filled.
         patience: times an experiment's own limit after which it is given up.
 
@@ -104,11 +104,11 @@ async def run(
         trio.Cancelled: when cancelled; nothing is left behind.
     """
 
-    async def one(experiment: Experiment[Any]) -> None:
-        watcher.started(experiment)
+    async def one(experiment: ClaimExperiment[Any]) -> None:
+        progress.started(experiment)
         outcome = await measure(experiment, patience)
         outcomes[experiment.finding] = outcome
-        watcher.ended(experiment, outcome)
+        progress.ended(experiment, outcome)
 
     wanted = list(experiments)
     async with trio.open_nursery() as nursery:

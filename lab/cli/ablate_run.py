@@ -19,14 +19,14 @@ from lab.cli.asked import AblateOptions
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
-from lab.cli.progress import Progress
+from lab.cli.progress import ExperimentStatus
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import USUAL, Conductor, Plan
+from lab.trials.experiment import USUAL, Conductor, ExperimentPlan
 from lab.tunings import demand_of, load
 from loadgen.cli.group import say
 from loadgen.errors import Exit, writing
@@ -56,7 +56,7 @@ def execute(options: AblateOptions, out: Path) -> Exit:
             click.echo(f"{line.key} = {line.value}: {line.reason}")
         click.echo(f"no line of {tuning.name} can change anything in a namespace here")
         return Exit.INVALID
-    plan = Plan(
+    plan = ExperimentPlan(
         name=out.name,
         arms=tuple((arm, tuning_of(tuning, arm, keys)) for arm, keys in lines.arms.items()),
         rate=options.number,
@@ -70,7 +70,7 @@ def execute(options: AblateOptions, out: Path) -> Exit:
     testbed.check()
     if not options.quiet:
         _say_size(plan, lines)
-    with Progress(plan, doubts([tuning]), quiet=options.quiet) as progress:
+    with ExperimentStatus(plan, doubts([tuning]), quiet=options.quiet) as progress:
         conductor = Conductor(plan, testbed, out, progress)
         with writing(out / LINES):
             (out / LINES).write_bytes(encode(lines))
@@ -100,7 +100,7 @@ def _tracked(asked: str, tuning: Tuning) -> bool:
     return True
 
 
-def _say_size(plan: Plan, lines: Lines) -> None:
+def _say_size(plan: ExperimentPlan, lines: Lines) -> None:
     """Say how long it will take, before it begins."""
     idle = [line.key for line in lines.lines if line.state != "active"]
     duration = plan.duration or USUAL

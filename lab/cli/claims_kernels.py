@@ -16,7 +16,7 @@ from lab.claims import by_kernel
 from lab.claims.catalogue import Entry
 from lab.claims.records import BY_KERNEL_SCHEMA, ByKernel, Claims
 from lab.claims.results import again, experiments_for
-from lab.cli.claims_run import JSON, MARKDOWN, Progress, measure
+from lab.cli.claims_run import JSON, MARKDOWN, ClaimsStatus, measure
 from lab.cli.vm_run import Guest
 from lab.cli.vm_run import execute as run_in_guest
 from lab.testbed.userns import ensure_privileges
@@ -110,7 +110,7 @@ def read(path: Path) -> list[Claims]:
 def _here(entries: Sequence[Entry], *, quiet: bool) -> Claims:
     ensure_privileges()
     wanted = experiments_for(entries)
-    return measure(entries, wanted, Progress(len(wanted), quiet=quiet))
+    return measure(entries, wanted, ClaimsStatus(len(wanted), quiet=quiet))
 
 
 def _there(kernel: str, entries: Sequence[Entry]) -> Claims:

@@ -17,13 +17,14 @@ from rich.console import Console
 from lab.analysis import text
 from lab.claims import render
 from lab.claims.catalogue import Entry
-from lab.claims.expected import Place
-from lab.claims.experiments import Experiment
+from lab.claims.expected import Platform
+from lab.claims.experiments import ClaimExperiment
 from lab.claims.findings import Finding
 from lab.claims.outcome import Failed, Found, Outcome
 from lab.claims.records import Claims
 from lab.claims.results import experiments_for, results
 from lab.claims.runner import run
+from lab.cli.progress import StatusLines
 from lab.testbed.netns import pair
 from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
@@ -33,24 +34,18 @@ from loadgen.run.environment import describe
 JSON, MARKDOWN = "claims.json", "claims.md"
 
 
-class Progress:
-    """One line on stderr for each experiment that ended; a `Watcher`."""
+class ClaimsStatus(StatusLines):
+    """A line for each experiment that ended: the runner's `ClaimsProgress`."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
         self._total = total
         self._done = 0
-        self._quiet = quiet
 
-    def say(self, line: str) -> None:
-        """Write a line, unless quiet."""
-        if not self._quiet:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
-
-    def started(self, experiment: Experiment[Any]) -> None:
+    def started(self, experiment: ClaimExperiment[Any]) -> None:
         """Say nothing: most are over in a second."""
 
-    def ended(self, experiment: Experiment[Any], outcome: Outcome) -> None:
+    def ended(self, experiment: ClaimExperiment[Any], outcome: Outcome) -> None:
         """Say how an experiment ended."""
         self._done += 1
         told = ""
@@ -78,7 +73,7 @@ def execute(
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
     wanted = experiments_for(entries)
-    progress = Progress(len(wanted), quiet=quiet)
+    progress = ClaimsStatus(len(wanted), quiet=quiet)
     longest = (
         " (TIME_WAIT is waited for, 60 s and more)" if any(e.limit > 60 for e in wanted) else ""
     )
@@ -95,7 +90,7 @@ def execute(
 
 
 def measure(
-    entries: Sequence[Entry], wanted: Sequence[Experiment[Any]], progress: Progress
+    entries: Sequence[Entry], wanted: Sequence[ClaimExperiment[Any]], progress: ClaimsStatus
 ) -> Claims:
     """Run the experiments and judge the claims; what was decided before a Ctrl-C stays."""
     started, moment = time.monotonic(), datetime.now(UTC)
@@ -112,7 +107,7 @@ def measure(
         started_at=moment.isoformat(timespec="seconds"),
         seconds=time.monotonic() - started,
         finished=finished,
-        claims=results(entries, outcomes, Place.of(environment)),
+        claims=results(entries, outcomes, Platform.of(environment)),
     )
 
 

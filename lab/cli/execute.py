@@ -11,7 +11,7 @@ from lab.analysis.gates import is_relative, parse_gate
 from lab.analysis.records import AFTER, BEFORE
 from lab.cli.asked import RunOptions
 from lab.cli.doubts import doubts
-from lab.cli.progress import Progress
+from lab.cli.progress import ExperimentStatus
 from lab.report.terminal import show
 from lab.testbed import middle
 from lab.testbed.base import SitePlan, Testbed, TestbedError
@@ -21,13 +21,13 @@ from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.servers import kind_of, require, self_signed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import USUAL, Plan, run
+from lab.trials.experiment import USUAL, ExperimentPlan, run
 from lab.tunings import demand_of, load_for
 from loadgen.errors import Exit
 from loadgen.thresholds import parse_threshold
 
 
-def build_plan(options: RunOptions, name: str) -> Plan:
+def build_plan(options: RunOptions, name: str) -> ExperimentPlan:
     """Return the plan that the options describe.
 
     Raises:
@@ -55,7 +55,7 @@ def build_plan(options: RunOptions, name: str) -> Plan:
     rate = options.number
     # Where the rate is found, so is how long it takes to reach something with it.
     duration = options.duration or (None if rate is None else USUAL)
-    return Plan(
+    return ExperimentPlan(
         name=name,
         arms=arms,
         rate=rate,
@@ -141,7 +141,7 @@ def execute(options: RunOptions, out: Path) -> Exit:
     with ExitStack() as stack:
         testbed = open_testbed(options, plan.site, stack)
         said = doubts(tuning for _, tuning in plan.arms)
-        with Progress(plan, said, quiet=options.quiet) as progress:
+        with ExperimentStatus(plan, said, quiet=options.quiet) as progress:
             run(plan, testbed, out, progress)
     comparison = report.write_all(out)
     show(comparison)

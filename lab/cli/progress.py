@@ -1,4 +1,4 @@
-"""An experiment's progress on stderr: a live line on a terminal, one line a trial elsewhere."""
+"""What goes on, on stderr: lines, and a live line on a terminal where an experiment runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from lab.report.trial_line import trial_line
-from lab.trials.experiment import USUAL, Calibration, Plan
+from lab.trials.experiment import USUAL, Calibration, ExperimentPlan
 from loadgen.summary import Summary
 from loadgen.units import format_duration
 
@@ -19,8 +19,27 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-class Progress:
-    """Shows an experiment's progress; a context manager and a `Watcher`.
+class StatusLines:
+    """Lines on stderr about what goes on.
+
+    Args:
+        quiet: say nothing.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def say(self, line: str) -> None:
+        """Write a line, unless quiet."""
+        if not self._quiet:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+class ExperimentStatus(StatusLines):
+    """A line for each trial that ended, and a live one: an experiment's `ExperimentProgress`.
+
+    A context manager, which has the terminal meanwhile.
 
     Args:
         plan: the experiment.
@@ -29,11 +48,11 @@ class Progress:
         quiet: show nothing.
     """
 
-    def __init__(self, plan: Plan, doubts: Sequence[str], *, quiet: bool) -> None:
+    def __init__(self, plan: ExperimentPlan, doubts: Sequence[str], *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
         self._plan = plan
         self._duration = plan.duration or USUAL
         self._doubts = doubts
-        self._quiet = quiet
         self._bar: Bar | None = None
         self._task: TaskID | None = None
         self._started = time.monotonic()
@@ -68,40 +87,38 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _say(self, line: str) -> None:
-        if self._quiet:
-            return
+    def say(self, line: str) -> None:
+        """Write a line above the live one, if there is one; unless quiet."""
         if self._bar is not None:
             self._bar.console.print(line, markup=False, soft_wrap=True)
         else:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            super().say(line)
 
     def rehearsed(self) -> None:
         """Say what is doubtful about the tunings."""
         for doubt in self._doubts:
-            self._say(doubt)
+            self.say(doubt)
 
     def remarked(self, line: str) -> None:
         """Say it."""
-        self._say(line)
+        self.say(line)
 
     def calibrated(self, found: Calibration) -> None:
         """Say which rate was found, and which duration."""
         self._duration = found.duration
-        self._say(
+        self.say(
             f"rate: {found.rate:,.0f}/s (this machine's closed loop reaches {found.ceiling:,.0f}/s; "
             "--rate gives another)"
         )
         reach = found.reach
         if reach is not None and found.duration == reach.duration:
-            self._say(
+            self.say(
                 f"duration: {format_duration(found.duration)} a trial, since at this rate the first "
                 f"limit ({reach.limit.replace('_', ' ')}, {reach.arm}) is reached after "
                 f"{format_duration(reach.at)}; --duration gives another"
             )
 
-    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002 - a watcher's signature
+    def trial_started(self, arm: str, number: int, repetition: int, directory: Path) -> None:  # noqa: ARG002 - the protocol's signature
         """Show which trial is running."""
         if self._bar is not None and self._task is not None:
             again = f", again ({repetition})" if repetition else ""
@@ -115,6 +132,6 @@ class Progress:
         """Show the result of a trial."""
         width = max(len(name) for name, _ in self._plan.arms)
         line = trial_line(arm, number, self._plan.trials, summary, used=used, width=width)
-        self._say(line)
+        self.say(line)
         if self._bar is not None and self._task is not None and used:
             self._bar.advance(self._task)

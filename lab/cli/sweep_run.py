@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,9 @@ from lab.cli.asked import SweepOptions
 from lab.cli.deliver import deliver
 from lab.cli.doubts import doubts
 from lab.cli.interrupt import run
+from lab.cli.progress import StatusLines
 from lab.sweep.cases import CASES, Case
-from lab.sweep.records import Capacity, Check, Probe, Sweep
+from lab.sweep.records import Capacity, Probe, Sweep, ValidatedFigure
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
 from lab.sweep.run import Sweeper, SweepPlan
 from lab.sweep.validate import VALIDATION, Validator
@@ -24,17 +24,8 @@ from loadgen.errors import Exit, writing
 from loadgen.summary import encode
 
 
-class Progress:
-    """One line on stderr for each trial that ended; a sweep's `Watcher`."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-
-    def say(self, line: str) -> None:
-        """Write a line, unless quiet."""
-        if not self._quiet:
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+class SweepStatus(StatusLines):
+    """A line for each trial that ended: a sweep's `SweepProgress`."""
 
     def ceiling(self, rate: float) -> None:
         """Say what this machine can do."""
@@ -83,7 +74,7 @@ def sweep(options: SweepOptions, out: Path) -> Exit:
     )
     testbed = NetnsTestbed()
     testbed.check()
-    progress = Progress(quiet=options.quiet)
+    progress = SweepStatus(quiet=options.quiet)
     if not options.quiet:
         for doubt in doubts(tunings):
             progress.say(doubt)
@@ -120,7 +111,7 @@ def validate(options: SweepOptions, out: Path) -> Exit:
         return Exit.PASS
     ensure_privileges()
     NetnsTestbed().check()
-    progress = Progress(quiet=options.quiet)
+    progress = SweepStatus(quiet=options.quiet)
     validator = Validator(cases, out, lambda check: progress.say(check_line(check)))
     run(validator.run)
     found = validator.record()
@@ -134,7 +125,7 @@ def validate(options: SweepOptions, out: Path) -> Exit:
     return _validation_exit(found.checks)
 
 
-def _validation_exit(checks: Sequence[Check]) -> Exit:
+def _validation_exit(checks: Sequence[ValidatedFigure]) -> Exit:
     agreements = [check.agrees for check in checks]
     if False in agreements:
         return Exit.FAILED

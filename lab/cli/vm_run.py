@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from lab.vm.cache import Kernel, cache_directory, resolve
+from lab.vm.cache import GuestKernel, cache_directory, resolve
 from lab.vm.machine import Accelerator, Machine, check_tools, run
 from lab.vm.names import VmError
 from lab.vm.script import script
@@ -99,7 +99,7 @@ def execute(
     )
 
 
-def _environment(accelerator: Accelerator, kernel: Kernel) -> dict[str, str]:
+def _environment(accelerator: Accelerator, kernel: GuestKernel) -> dict[str, str]:
     about = {
         "accelerator": accelerator,
         "kernel": kernel.release,

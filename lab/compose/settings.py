@@ -17,7 +17,7 @@ MAX_TRIALS: Final = 50
 _T = TypeVar("_T")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ComposeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What compose.yaml's variables say, checked. Kept as `settings.json` with the experiment."""
 
     name: str
@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return ExperimentConfig(**fields, loadgen=self.load().arguments())
 
 
-def read(environment: Mapping[str, str], *, name: str) -> Settings:
+def read(environment: Mapping[str, str], *, name: str) -> ComposeSettings:
     """Return the settings that the variables describe.
 
     Raises:
@@ -75,7 +75,7 @@ def read(environment: Mapping[str, str], *, name: str) -> Settings:
         except ValueError as error:
             raise ValueError(f"{variable}={text}: {error}") from None
 
-    return Settings(
+    return ComposeSettings(
         name=name,
         rate=get("RATE", lambda text: _number(text, 1, 1_000_000)),
         duration=get("DURATION", lambda text: _seconds(text, 600)),

@@ -21,7 +21,7 @@ from lab.analysis.exit import exit_code
 from lab.analysis.records import Arm, Experiment, Trial
 from lab.analysis.store import EXPERIMENT
 from lab.compose import settings
-from lab.compose.settings import Settings
+from lab.compose.settings import ComposeSettings
 from lab.compose.turns import ARMS, TurnError, Turns
 from lab.compose.variables import VARIABLES
 from lab.report.terminal import show
@@ -55,9 +55,9 @@ def current(volume: Path = VOLUME) -> Path:
     return volume / (volume / "current").read_text().strip()
 
 
-def read_settings(directory: Path) -> Settings:
+def read_settings(directory: Path) -> ComposeSettings:
     """Return what `plan` found."""
-    return msgspec.json.decode((directory / _SETTINGS).read_bytes(), type=Settings)
+    return msgspec.json.decode((directory / _SETTINGS).read_bytes(), type=ComposeSettings)
 
 
 def write_experiment(directory: Path, experiment: Experiment) -> None:
@@ -70,7 +70,7 @@ def read_experiment(directory: Path) -> Experiment:
     return msgspec.json.decode((directory / EXPERIMENT).read_bytes(), type=Experiment)
 
 
-def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> Settings:
+def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> ComposeSettings:
     """Check the variables and make the experiment's directory; earlier experiments' go.
 
     Raises:
@@ -129,7 +129,7 @@ class Client:
         finally:
             turns.done(name)
 
-    def _trial(self, found: Settings, name: str, number: int) -> str:
+    def _trial(self, found: ComposeSettings, name: str, number: int) -> str:
         # Who closes first keeps TIME_WAIT. Where that is a server, which outlives the trial, the
         # next client's connections must not look like the last one's.
         try:
@@ -162,7 +162,7 @@ class Client:
             print(line, flush=True)
         return line
 
-    def _load(self, targets: Sequence[str], found: Settings, run: Path) -> Summary:
+    def _load(self, targets: Sequence[str], found: ComposeSettings, run: Path) -> Summary:
         """Run loadgen, add what others saw meanwhile; return the summary.
 
         Raises:

@@ -10,8 +10,8 @@ text       the whole for people
 from __future__ import annotations
 
 from lab.plan.files import compose_blocks, sysctl_file
-from lab.plan.records import Line, Plan
+from lab.plan.records import Plan, PlannedLine
 from lab.plan.remedies import HEADROOM, make
 from lab.plan.text import render
 
-__all__ = ["HEADROOM", "Line", "Plan", "compose_blocks", "make", "render", "sysctl_file"]
+__all__ = ["HEADROOM", "Plan", "PlannedLine", "compose_blocks", "make", "render", "sysctl_file"]

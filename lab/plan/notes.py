@@ -8,14 +8,14 @@ from typing import Final
 from lab.analysis.text import count, plural, seconds
 from lab.capacity import Forecast, Mappings, Search, Situation, pools
 from lab.capacity.situation import REUSE
-from lab.plan.records import Line
+from lab.plan.records import PlannedLine
 from lab.sysctl.flags import taken_by
 
 _ANY_RATE: Final = 1_000_000
 """Connections per second that no processor of today makes."""
 
 
-def notes_on(situation: Situation, now: Forecast, lines: Sequence[Line]) -> list[str]:
+def notes_on(situation: Situation, now: Forecast, lines: Sequence[PlannedLine]) -> list[str]:
     """Return one sentence for each thing that a reader of the plan should know.
 
     Args:

@@ -12,7 +12,7 @@ PLAN_SCHEMA: Final = "churnlab.plan/1"
 Side = Literal["client", "server", "both"]
 
 
-class Line(Record, frozen=True, kw_only=True):
+class PlannedLine(Record, frozen=True, kw_only=True):
     """One setting that has to change."""
 
     key: str
@@ -38,7 +38,7 @@ class Plan(Record, frozen=True, kw_only=True):
     """Rate, duration, close mode, addresses, …: what the forecasts are for."""
     now: Forecast
     """Under the tuning in question."""
-    lines: list[Line]
+    lines: list[PlannedLine]
     """What has to change; empty when nothing has, or when no setting helps."""
     then: Forecast
     """With these lines."""

@@ -38,7 +38,7 @@ from lab.capacity.situation import (
 )
 from lab.plan.advice import program_advice
 from lab.plan.notes import notes_on
-from lab.plan.records import Line, Plan, Side
+from lab.plan.records import Plan, PlannedLine, Side
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.flags import DAEMONS
 from loadgen.units import spaced
@@ -121,7 +121,7 @@ class _Planner:
             "max_time_wait": settings.max_time_wait,
             "server_max_time_wait": settings.server_max_time_wait,
         }
-        self.lines: list[Line] = []
+        self.lines: list[PlannedLine] = []
 
     def add(
         self, key: str, value: str, why: str, price: str, *, side: Side, may_fail: bool = False
@@ -131,7 +131,7 @@ class _Planner:
         if was is not None and spaced(was) == value:
             return
         self.lines.append(
-            Line(
+            PlannedLine(
                 key=key,
                 value=value,
                 was=was,

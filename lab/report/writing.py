@@ -35,7 +35,7 @@ def compare_stored(
 ) -> Comparison:
     """Return the comparison of a stored experiment's two arms, `before` and `after`.
 
-    `claim` is as in `lab.analysis.verdict.judge`.
+    `claim` is as in `lab.analysis.verdict.verdict_of`.
     """
     summaries = stored.summaries()
     before, after = (

@@ -114,7 +114,7 @@ class Sweep(Record, frozen=True, kw_only=True):
     capacities: list[Capacity]
 
 
-class Check(Record, frozen=True, kw_only=True):
+class ValidatedFigure(Record, frozen=True, kw_only=True):
     """One figure that was predicted and measured."""
 
     name: str
@@ -156,4 +156,4 @@ class Validation(Record, frozen=True, kw_only=True):
     schema: Literal["churnlab.validation/1"] = VALIDATION_SCHEMA
     started_at: str
     environment: Environment
-    checks: list[Check] = msgspec.field(default_factory=list)
+    checks: list[ValidatedFigure] = msgspec.field(default_factory=list)

@@ -10,7 +10,7 @@ from lab.analysis import text
 from lab.capacity import LimitName
 from lab.report.dotplot import Axis, Kind, Mark, Row, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
-from lab.sweep.records import Capacity, Check, Sweep, Validation
+from lab.sweep.records import Capacity, Sweep, ValidatedFigure, Validation
 from lab.sweep.search import Ended
 from loadgen.summary import Environment
 from loadgen.units import format_duration
@@ -263,13 +263,13 @@ def _figure(value: float | None, unit: str) -> str:
     return f"{shown}/s" if unit == "/s" else shown
 
 
-def _off(check: Check) -> str:
+def _off(check: ValidatedFigure) -> str:
     if check.error is None or not math.isfinite(check.error):
         return text.NOTHING
     return f"{check.error:+.2%}".replace("-", "−")
 
 
-def check_line(check: Check) -> str:
+def check_line(check: ValidatedFigure) -> str:
     """Return one check as a line, for the progress."""
     word = {True: "ok", False: "OFF", None: "not measured"}[check.agrees]
     return (
@@ -279,7 +279,7 @@ def check_line(check: Check) -> str:
     )
 
 
-def _checks(checks: Sequence[Check]) -> Table:
+def _checks(checks: Sequence[ValidatedFigure]) -> Table:
     rows = tuple(
         (
             check.situation,
@@ -299,7 +299,7 @@ def _checks(checks: Sequence[Check]) -> Table:
     )
 
 
-def _errors(checks: Sequence[Check]) -> Plot | None:
+def _errors(checks: Sequence[ValidatedFigure]) -> Plot | None:
     known = [check for check in checks if check.error is not None and math.isfinite(check.error)]
     if not known:
         return None

@@ -49,7 +49,7 @@ class SweepPlan:
     """How the load is made; rate and duration are those of each trial."""
 
 
-class Watcher(Protocol):
+class SweepProgress(Protocol):
     """Whoever shows a sweep's progress."""
 
     def ceiling(self, rate: float) -> None:
@@ -88,7 +88,7 @@ class Sweeper:
         plan: what to measure.
         testbed: where.
         directory: where its files go; made if missing.
-        watcher: shows the progress.
+        progress: shows the progress.
 
     Raises:
         TrialError: when the directory holds a sweep already.
@@ -96,12 +96,12 @@ class Sweeper:
     """
 
     def __init__(
-        self, plan: SweepPlan, testbed: Testbed, directory: Path, watcher: Watcher
+        self, plan: SweepPlan, testbed: Testbed, directory: Path, progress: SweepProgress
     ) -> None:
         self._plan = plan
         self._testbed = testbed
         self._directory = directory
-        self._watcher = watcher
+        self._progress = progress
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._closed_loop: float | None = None
         self._found: list[Capacity] = []
@@ -149,9 +149,9 @@ class Sweeper:
         first = await self._ceiling(tuning, number)
         if self._closed_loop is None or first.summary.rate.achieved > self._closed_loop:
             self._closed_loop = first.summary.rate.achieved
-            self._watcher.ceiling(self._closed_loop)
+            self._progress.ceiling(self._closed_loop)
         found, for_good = self._forecasts(first, plan)
-        self._watcher.tuning_started(tuning.name, found.sustainable_rate)
+        self._progress.tuning_started(tuning.name, found.sustainable_rate)
         search = self._search(found.sustainable_rate)
         probes: list[Probe] = []
         while (rate := search.next()) is not None:
@@ -159,10 +159,10 @@ class Sweeper:
             search.saw(rate, probe.ended)
             probes.append(probe)
         self._found.append(_conclude(tuning, first, found, for_good, search, probes))
-        self._watcher.tuning_ended(self._found[-1])
+        self._progress.tuning_ended(self._found[-1])
 
     async def _probe(self, tuning: Tuning, rate: float, number: int, trial: int) -> Probe:
-        self._watcher.trial_started(tuning.name, rate)
+        self._progress.trial_started(tuning.name, rate)
         directory = Path("trials", f"{number}-{tuning.name}-{trial:02d}")
         load = replace(self._plan.load, rate=rate, duration=self._plan.duration)
         observed = await self._observe(tuning, load, directory)
@@ -178,7 +178,7 @@ class Sweeper:
             why=why,
             directory=str(directory),
         )
-        self._watcher.trial_ended(tuning.name, probe)
+        self._progress.trial_ended(tuning.name, probe)
         return probe
 
     def _search(self, predicted: float | None) -> Bracketing:

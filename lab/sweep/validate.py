@@ -13,7 +13,7 @@ from lab.analysis.predictions import situation_of
 from lab.capacity import behind_proxy, forecast
 from lab.sweep.carried import carried
 from lab.sweep.cases import TOLERANCES, Case
-from lab.sweep.records import Check, Validation
+from lab.sweep.records import ValidatedFigure, Validation
 from lab.sysctl.tuning import Tuning, combine, parse
 from lab.testbed.base import SitePlan, Tuned, UntestableError
 from lab.testbed.faults import parse_fault
@@ -27,7 +27,7 @@ from loadgen.run import environment
 VALIDATION: str = "validation.json"
 _UNITS = {"connections": "1", "rate": "/s", "time": "s", "sockets": "1"}
 
-Said = Callable[[Check], None]
+Said = Callable[[ValidatedFigure], None]
 _PROBE_SECONDS = 1.0
 _SHARE = 0.5
 """Of the closed loop's rate: an open loop needs headroom, or every hiccup drops arrivals."""
@@ -55,7 +55,7 @@ async def highest_rate(directory: Path) -> float:
     return observed.summary.rate.achieved * _SHARE
 
 
-async def check(case: Case, directory: Path) -> Check:
+async def check(case: Case, directory: Path) -> ValidatedFigure:
     """Measure one case.
 
     Raises:
@@ -98,7 +98,7 @@ async def check(case: Case, directory: Path) -> Check:
             if measured is None:
                 found = _unmeasured(case, predicted, "it did not break within the trial", run)
                 return msgspec.structs.replace(found, never=True)
-            return Check(
+            return ValidatedFigure(
                 name=case.name,
                 situation=case.situation,
                 quantity=case.what,
@@ -122,8 +122,8 @@ def _tuning(case: Case) -> Tuning:
     return combine({"client": ends, role: box, "server": ends})
 
 
-def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> Check:
-    return Check(
+def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> ValidatedFigure:
+    return ValidatedFigure(
         name=case.name,
         situation=case.situation,
         quantity=case.what,
@@ -155,7 +155,7 @@ class Validator:
         self._cases = cases
         self._trials = directory / "trials"
         self._said = said
-        self._checks: list[Check] = []
+        self._checks: list[ValidatedFigure] = []
         self._started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
         with writing(directory):
             self._trials.mkdir(parents=True)

@@ -28,7 +28,7 @@ from typing import Final, Protocol, TypeVar
 
 from lab.sysctl import refusals
 from lab.sysctl.catalogue import CATALOGUE
-from lab.sysctl.judge import MISSING, File, judge, left_out
+from lab.sysctl.judge import MISSING, File, left_out, refusal_of
 from lab.sysctl.names import to_key, to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
@@ -186,7 +186,7 @@ class _Attempt:
         """Return why a setting cannot be written, or None when there is nothing against it."""
         here = _look(self._path(setting.key))
         names = () if here.exists else namespace_keys(self.root)
-        return judge(setting, here=here, host=host, names=names)
+        return refusal_of(setting, here=here, host=host, names=names)
 
     def _in_force(self, setting: Setting, host: File) -> bool:
         """Whether a key that cannot be set has the wanted value anyway.

@@ -31,7 +31,7 @@ class File:
 MISSING = File(exists=False, writable=False, value=None)
 
 
-def judge(setting: Setting, *, here: File, host: File, names: Iterable[str]) -> Refusal | None:
+def refusal_of(setting: Setting, *, here: File, host: File, names: Iterable[str]) -> Refusal | None:
     """Return why a setting cannot be written, or None when there is nothing against it.
 
     Args:

@@ -58,7 +58,7 @@ class ExperimentError(ChurnlabError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ExperimentPlan:
     """What is to be compared, and how."""
 
     name: str
@@ -96,7 +96,7 @@ class Calibration:
     """The limit that the duration was chosen for; None when it was not chosen."""
 
 
-class Watcher(Protocol):
+class ExperimentProgress(Protocol):
     """Whoever shows an experiment's progress."""
 
     def rehearsed(self) -> None:
@@ -131,18 +131,20 @@ class Conductor:
         plan: what to compare.
         testbed: where.
         directory: where its files go; made if missing, must not hold an experiment.
-        watcher: shows the progress.
+        progress: shows the progress.
 
     Raises:
         ExperimentError: when the directory holds an experiment already.
         WriteError: when it cannot be written.
     """
 
-    def __init__(self, plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> None:
+    def __init__(
+        self, plan: ExperimentPlan, testbed: Testbed, directory: Path, progress: ExperimentProgress
+    ) -> None:
         self._plan = plan
         self._testbed = testbed
         self._directory = directory
-        self._watcher = watcher
+        self._progress = progress
         self._tunings = dict(plan.arms)
         self._trials: list[Trial] = []
         self._baseline: dict[str, dict[str, str]] = {}
@@ -165,7 +167,7 @@ class Conductor:
             ExperimentError: when no rate can be found, or the arms differ in nothing that matters.
         """
         held = self._rehearse()
-        self._watcher.rehearsed()
+        self._progress.rehearsed()
         self._compare_arms(held)
         rate, duration = self._plan.rate, self._plan.duration or USUAL
         if rate is None:
@@ -217,12 +219,12 @@ class Conductor:
                 f"{arms[BEFORE].name} ({_fate(arms[AFTER], skipped)}); nothing was run"
             )
         if not decisive:
-            self._watcher.remarked(
+            self._progress.remarked(
                 f"note: {name} changes nothing that decides connects: {', '.join(found[:4])} "
                 f"{'is' if len(found) == 1 else 'are'} all that differs from {arms[BEFORE].name}"
             )
         elif only_tracking(decisive) and not self._tracks():
-            self._watcher.remarked(
+            self._progress.remarked(
                 f"note: of what decides connects {name} changes the tracking of connections only, "
                 "and no namespace here tracks any: its lines have nothing to act on "
                 "(lab ablate tracks on the servers' side, --topology nat in between)"
@@ -238,7 +240,7 @@ class Conductor:
         used, repetition = False, 0
         while not used:
             directory = Path("trials", f"{number:02d}-{arm}{suffix(repetition)}")
-            self._watcher.trial_started(arm, number, repetition, self._directory / directory)
+            self._progress.trial_started(arm, number, repetition, self._directory / directory)
             started_at = _now()
             observed = await self._run(arm, load, directory, self._plan.faults)
             used = counts(observed.summary, repetition)
@@ -256,7 +258,7 @@ class Conductor:
                 )
             )
             self._write(finished=False)
-            self._watcher.trial_ended(arm, number, observed.summary, used=used)
+            self._progress.trial_ended(arm, number, observed.summary, used=used)
             repetition += 1
 
     async def _run(
@@ -303,7 +305,7 @@ class Conductor:
             reach = first_reach(summary, arms, rate)
             duration = max(USUAL, 0.0 if reach is None else reach.duration)
         found = Calibration(rate=rate, ceiling=ceiling, duration=duration, reach=reach)
-        self._watcher.calibrated(found)
+        self._progress.calibrated(found)
         self._found_rate = FoundRate(closed_loop_rate=ceiling, share=_CALIBRATION_SHARE)
         return found
 
@@ -390,9 +392,11 @@ def _round_down(rate: float) -> float:
     return float(int(rate) // unit * unit)
 
 
-def run(plan: Plan, testbed: Testbed, directory: Path, watcher: Watcher) -> Experiment:
+def run(
+    plan: ExperimentPlan, testbed: Testbed, directory: Path, progress: ExperimentProgress
+) -> Experiment:
     """Run an experiment to its end; the synchronous face of `Conductor.run`."""
-    return trio.run(Conductor(plan, testbed, directory, watcher).run)
+    return trio.run(Conductor(plan, testbed, directory, progress).run)
 
 
 def _settings(

@@ -29,7 +29,7 @@ _TREES = ("usr/lib/modules", "lib/modules")
 
 
 @dataclass(frozen=True, slots=True)
-class Kernel:
+class GuestKernel:
     """A kernel that can be booted."""
 
     image: Path
@@ -51,7 +51,7 @@ def cache_directory() -> Path:
     return Path(base if base.startswith("/") else Path.home() / ".cache", "churnlab")
 
 
-def resolve(kernel: str | None, packages: Sequence[Path]) -> Kernel:
+def resolve(kernel: str | None, packages: Sequence[Path]) -> GuestKernel:
     """Return the kernel that the options ask for, fetched and unpacked if it has to be.
 
     Args:
@@ -81,7 +81,7 @@ def resolve(kernel: str | None, packages: Sequence[Path]) -> Kernel:
     return _kernel_in(target)
 
 
-def _kernel_at(image: Path) -> Kernel:
+def _kernel_at(image: Path) -> GuestKernel:
     """Return the kernel of an image, with the modules that stand near it."""
     try:
         with image.open("rb") as file:
@@ -96,10 +96,10 @@ def _kernel_at(image: Path) -> Kernel:
         directory / tree / release for directory in place.parents for tree in (*_TREES, "modules")
     ]
     modules = next((one for one in near if one.is_dir()), None)
-    return Kernel(place, release, modules)
+    return GuestKernel(place, release, modules)
 
 
-def _unpacked(packages: Sequence[Path]) -> Kernel:
+def _unpacked(packages: Sequence[Path]) -> GuestKernel:
     digest = hashlib.sha256()
     for package in packages:
         try:
@@ -117,7 +117,7 @@ def _unpacked(packages: Sequence[Path]) -> Kernel:
     return _kernel_in(target)
 
 
-def _kernel_in(tree: Path) -> Kernel:
+def _kernel_in(tree: Path) -> GuestKernel:
     images = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
     images += tree.glob("lib/modules/*/vmlinuz")
     if not images:

@@ -26,7 +26,7 @@ from typing import BinaryIO, Final, Literal, Self
 from lab.testbed.base import TestbedError
 from lab.testbed.processes import tool
 from lab.vm import script as files
-from lab.vm.cache import Kernel, cache_directory
+from lab.vm.cache import GuestKernel, cache_directory
 from lab.vm.names import GuestError, VmError
 from loadgen.fleet.owner import boot_id
 
@@ -55,7 +55,7 @@ class Interrupted(KeyboardInterrupt):
 class Machine:
     """A guest that can be started."""
 
-    kernel: Kernel
+    kernel: GuestKernel
     cpus: int = 2
     memory: str = "4G"
     """As QEMU has it."""

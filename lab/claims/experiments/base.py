@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Finding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment(Generic[F]):
+class ClaimExperiment(Generic[F]):
     """One measurement in namespaces of its own."""
 
     name: str

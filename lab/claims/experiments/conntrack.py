@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.claims.connections import PORT, burst, serve
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import EntrySize, EntryTimers, FullTable, Tracking
@@ -173,8 +173,8 @@ def object_size(slabinfo: str) -> int | None:
 
 
 EXPERIMENTS = (
-    Experiment(name="conntrack-tracking", finding=Tracking, run=tracked),
-    Experiment(name="conntrack-timers", finding=EntryTimers, run=timers, waits=True),
-    Experiment(name="conntrack-full", finding=FullTable, run=full, limit=60.0),
-    Experiment(name="conntrack-entry-size", finding=EntrySize, run=size),
+    ClaimExperiment(name="conntrack-tracking", finding=Tracking, run=tracked),
+    ClaimExperiment(name="conntrack-timers", finding=EntryTimers, run=timers, waits=True),
+    ClaimExperiment(name="conntrack-full", finding=FullTable, run=full, limit=60.0),
+    ClaimExperiment(name="conntrack-entry-size", finding=EntrySize, run=size),
 )

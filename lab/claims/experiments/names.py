@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.findings import Conntrack
 from lab.sysctl.names import to_path
 from lab.testbed.base import UntestableError
@@ -61,4 +61,4 @@ def sizes(ground: Ground) -> Conntrack:
     )
 
 
-EXPERIMENTS = (Experiment(name="conntrack-settings", finding=Conntrack, run=sizes),)
+EXPERIMENTS = (ClaimExperiment(name="conntrack-settings", finding=Conntrack, run=sizes),)

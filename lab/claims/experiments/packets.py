@@ -10,7 +10,7 @@ from typing import Final
 
 from lab.claims.capture import FIN, Capture, Segment, before_close, round_trips
 from lab.claims.connections import PORT, RESET, Service, serve
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import Delayed, Packets, StraySegments
 from lab.testbed.base import UntestableError
@@ -200,7 +200,7 @@ def _exchange(ground: Ground, service: Service) -> None:
 
 
 EXPERIMENTS = (
-    Experiment(name="packets", finding=Packets, run=packets, memcached=True),
-    Experiment(name="delayed", finding=Delayed, run=delayed, memcached=True, rtt=RTT),
-    Experiment(name="stray-segments", finding=StraySegments, run=stray),
+    ClaimExperiment(name="packets", finding=Packets, run=packets, memcached=True),
+    ClaimExperiment(name="delayed", finding=Delayed, run=delayed, memcached=True, rtt=RTT),
+    ClaimExperiment(name="stray-segments", finding=StraySegments, run=stray),
 )

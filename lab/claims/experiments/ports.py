@@ -13,7 +13,7 @@ import socket
 from statistics import median
 
 from lab.claims.connections import PORT, Prepare, Service, burst, local_port_range, serve
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.findings import PortDefaults, PortSearch, StolenPort, UsablePorts
 from lab.testbed.ground import Ground
 from loadgen.outcome import errno_name
@@ -173,8 +173,8 @@ def stolen(ground: Ground) -> StolenPort:
 
 
 EXPERIMENTS = (
-    Experiment(name="port-defaults", finding=PortDefaults, run=defaults),
-    Experiment(name="usable-ports", finding=UsablePorts, run=usable, servers=2),
-    Experiment(name="port-search", finding=PortSearch, run=search),
-    Experiment(name="stolen-port", finding=StolenPort, run=stolen),
+    ClaimExperiment(name="port-defaults", finding=PortDefaults, run=defaults),
+    ClaimExperiment(name="usable-ports", finding=UsablePorts, run=usable, servers=2),
+    ClaimExperiment(name="port-search", finding=PortSearch, run=search),
+    ClaimExperiment(name="stolen-port", finding=StolenPort, run=stolen),
 )

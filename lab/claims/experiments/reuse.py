@@ -12,7 +12,7 @@ import time
 from typing import Final
 
 from lab.claims.connections import PORT, bind_early, bind_late, burst, serve
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import ReuseConditions, ReuseModes, ReuseRate, ReuseSettings
@@ -197,8 +197,8 @@ def rate(ground: Ground) -> ReuseRate:
 
 
 EXPERIMENTS = (
-    Experiment(name="reuse-settings", finding=ReuseSettings, run=settings),
-    Experiment(name="reuse-modes", finding=ReuseModes, run=modes, waits=True),
-    Experiment(name="reuse-conditions", finding=ReuseConditions, run=conditions, waits=True),
-    Experiment(name="reuse-rate", finding=ReuseRate, run=rate),
+    ClaimExperiment(name="reuse-settings", finding=ReuseSettings, run=settings),
+    ClaimExperiment(name="reuse-modes", finding=ReuseModes, run=modes, waits=True),
+    ClaimExperiment(name="reuse-conditions", finding=ReuseConditions, run=conditions, waits=True),
+    ClaimExperiment(name="reuse-rate", finding=ReuseRate, run=rate),
 )

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from lab.claims.connections import PORT, Close, burst, serve
-from lab.claims.experiments.base import Experiment
+from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.findings import Holders, Lifetimes
 from lab.testbed import tracking
@@ -161,8 +161,8 @@ def holders(ground: Ground) -> Holders:
 
 
 EXPERIMENTS = (
-    Experiment(
+    ClaimExperiment(
         name="time-wait-lifetime", finding=Lifetimes, run=lifetimes, waits=True, limit=_LONGEST + 15
     ),
-    Experiment(name="time-wait-holders", finding=Holders, run=holders),
+    ClaimExperiment(name="time-wait-holders", finding=Holders, run=holders),
 )

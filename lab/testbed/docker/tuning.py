@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab.sysctl import refusals
-from lab.sysctl.judge import MISSING, File, judge, left_out
+from lab.sysctl.judge import MISSING, File, left_out, refusal_of
 from lab.sysctl.names import to_path
 from lab.sysctl.refusals import Refusal
 from lab.sysctl.tuning import Tuning, TuningError, where
@@ -51,7 +51,7 @@ def order(tuning: Tuning, *, inside: Seen, host: Seen) -> Order:
     found = Order()
     for setting in tuning.settings:
         here, there = _file(inside, setting.key), _file(host, setting.key)
-        refusal = judge(setting, here=here, host=there, names=inside.names)
+        refusal = refusal_of(setting, here=here, host=there, names=inside.names)
         value = there.value if here.value is None else here.value
         if refusal is None:
             found.sysctls[setting.key] = setting.value

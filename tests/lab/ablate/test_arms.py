@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.ablate.arms import contrasts, holm, plan_arms, short_names, trials_needed, tuning_of
-from lab.ablate.records import ALL, NONE, Line
+from lab.ablate.records import ALL, NONE, TuningLine
 from lab.analysis.stats import ALPHA, reachable
 from lab.sysctl.tuning import parse
 
@@ -15,8 +15,8 @@ TWO = ("net.ipv4.tcp_tw_reuse", "net.ipv4.ip_local_port_range")
 _keys = st.lists(st.sampled_from([f"net.ipv4.k{n}" for n in range(12)]), unique=True, max_size=12)
 
 
-def line(key: str, without: str | None = None, alone: str | None = None) -> Line:
-    return Line(key=key, value="1", number=1, state="active", reason="0", without=without,
+def line(key: str, without: str | None = None, alone: str | None = None) -> TuningLine:
+    return TuningLine(key=key, value="1", number=1, state="active", reason="0", without=without,
                 alone=alone)  # fmt: skip
 
 

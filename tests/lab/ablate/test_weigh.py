@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from lab.ablate.records import ALL, NONE, Ablation, Contrast, Line, Role
+from lab.ablate.records import ALL, NONE, Ablation, Contrast, LineRole, TuningLine
 from lab.ablate.render import PLOT, WORDS, ablation_sheet, summary_line
 from lab.ablate.weigh import role_of
 from lab.report import sheet
@@ -53,7 +53,7 @@ WORSE, BETTER = contrast(1.0), contrast(-1.0)
     ],
 )
 def test_the_role_of_a_line(
-    without: Contrast | None, alone: Contrast | None, clean: bool, role: Role
+    without: Contrast | None, alone: Contrast | None, clean: bool, role: LineRole
 ) -> None:
     assert role_of(without, alone, alone_is_clean=clean) == role
 
@@ -174,11 +174,11 @@ def test_a_line_that_another_needs_is_needed() -> None:
 
 
 IDLE = [
-    Line(key="net.netfilter.nf_conntrack_max", value="524288", number=7, state="out_of_scope",
+    TuningLine(key="net.netfilter.nf_conntrack_max", value="524288", number=7, state="out_of_scope",
          reason="belongs to the host"),
-    Line(key="net.netfilter.nf_conntrack_buckets", value="131072", number=8, state="out_of_scope",
+    TuningLine(key="net.netfilter.nf_conntrack_buckets", value="131072", number=8, state="out_of_scope",
          reason="belongs to the host"),
-    Line(key="net.core.somaxconn", value="4096", number=9, state="inert",
+    TuningLine(key="net.core.somaxconn", value="4096", number=9, state="inert",
          reason="the value that a fresh namespace has anyway"),
 ]  # fmt: skip
 
@@ -243,7 +243,7 @@ def test_an_interrupted_ablation_says_so() -> None:
 
 
 def test_every_role_has_its_words() -> None:
-    assert set(WORDS) == set(Role.__args__)  # type: ignore[attr-defined]
+    assert set(WORDS) == set(LineRole.__args__)  # type: ignore[attr-defined]
 
 
 def destroying(lost: float) -> Summary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.ablate.arms import plan_arms
-from lab.ablate.records import ALL, Ablation, Line, Lines
+from lab.ablate.records import ALL, Ablation, Lines, TuningLine
 from lab.ablate.weigh import weigh
 from lab.analysis.records import Arm, Experiment, ExperimentConfig, Trial
 from loadgen.summary import Environment, Generator, MetricRange, Rate, Summary, Validity, Verdict
@@ -58,7 +58,9 @@ def summary(lost: float, *, entries: int | None = None, validity: Validity = "va
     )  # fmt: skip
 
 
-def lines_of(keys: Sequence[str], idle: Sequence[Line] = (), *, tracked: bool = False) -> Lines:
+def lines_of(
+    keys: Sequence[str], idle: Sequence[TuningLine] = (), *, tracked: bool = False
+) -> Lines:
     """Return the lines of a tuning whose active keys are `keys`."""
     arms, questions = plan_arms(keys)
     return Lines(
@@ -66,7 +68,7 @@ def lines_of(keys: Sequence[str], idle: Sequence[Line] = (), *, tracked: bool = 
         source="./mine.conf",
         lines=[
             *(
-                Line(key=key, value="1", number=n, state="active", reason="0",
+                TuningLine(key=key, value="1", number=n, state="active", reason="0",
                      without=questions[key][0], alone=questions[key][1])
                 for n, key in enumerate(keys, start=1)
             ),

@@ -39,18 +39,18 @@ def arms(run: Summary, old: float, new: float, n: int = 5) -> tuple[list[Summary
     ],
 )
 def test_gate(run: Summary, expression: str, old: float, new: float, passed: bool) -> None:
-    assert parse_gate(expression).judge(*arms(run, old, new)).passed is passed
+    assert parse_gate(expression).check(*arms(run, old, new)).passed is passed
 
 
 def test_a_change_that_chance_explains_breaks_nothing(run: Summary) -> None:
-    gate = parse_gate("latency_total: p(99) <= +5% vs before").judge(*arms(run, 0.001, 1, n=3))
+    gate = parse_gate("latency_total: p(99) <= +5% vs before").check(*arms(run, 0.001, 1, n=3))
     assert gate.passed
     assert "no detectable change" in gate.value
 
 
 def test_what_was_not_measured_does_not_pass(run: Summary) -> None:
     blind = [msgspec.structs.replace(run, latency={})] * 5
-    gate = parse_gate("latency_total: p(99) <= +5% vs before").judge(blind, blind)
+    gate = parse_gate("latency_total: p(99) <= +5% vs before").check(blind, blind)
     assert (gate.passed, gate.value) == (False, "not measured")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from lab.claims import findings as f
-from lab.claims.expected import Place
+from lab.claims.expected import Platform
 
-PLACE = Place((6, 18), 23.5)
+PLACE = Platform((6, 18), 23.5)
 
 SAMPLES: tuple[f.Finding, ...] = (
     f.Packets(

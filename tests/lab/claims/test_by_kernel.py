@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from lab.claims import by_kernel
 from lab.claims.catalogue import ENTRIES
-from lab.claims.expected import Place
+from lab.claims.expected import Platform
 from lab.claims.findings import Conntrack
 from lab.claims.outcome import Found, Refused
 from lab.claims.records import ByKernel, Claims
@@ -43,7 +43,7 @@ def run_on(release: str, memory: float, **findings: Any) -> Claims:
         started_at="2026-01-02T03:04:05+00:00",
         seconds=60.0,
         finished=True,
-        claims=results(ENTRIES, outcomes, Place.of(environment)),
+        claims=results(ENTRIES, outcomes, Platform.of(environment)),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lab.claims.catalogue import BY_NAME, ENTRIES
-from lab.claims.claim import BeyondTest, Claim, beyond, judge, not_measured
+from lab.claims.claim import BeyondTest, Claim, beyond, decide, not_measured
 from lab.claims.expected import predicted
 from lab.claims.experiments import BY_FINDING
 from tests.lab.claims.samples import OF, PLACE
@@ -35,7 +35,7 @@ def test_every_experiment_serves_a_claim_and_every_claim_has_one() -> None:
 @pytest.mark.parametrize("claim", CLAIMS, ids=named)
 def test_what_sources_let_expect_is_decided_and_read(claim: Claim[Any]) -> None:
     """On findings as Linux 6.18 gives them, each rule decides as the sources predict."""
-    result = judge(claim, OF[claim.finding], PLACE, experiment="x", seconds=0.5)
+    result = decide(claim, OF[claim.finding], PLACE, experiment="x", seconds=0.5)
     assert result.verdict == predicted(claim.paper, PLACE)
     assert not result.surprising
     assert result.reading == claim.readings[result.verdict]

@@ -13,8 +13,8 @@ import trio
 from lab.claims import runner
 from lab.claims.catalogue import ENTRIES
 from lab.claims.claim import Claim
-from lab.claims.expected import Place
-from lab.claims.experiments import BY_FINDING, Experiment
+from lab.claims.expected import Platform
+from lab.claims.experiments import BY_FINDING, ClaimExperiment
 from lab.claims.findings import EntrySize, Finding, PortDefaults
 from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.claims.results import results
@@ -50,15 +50,15 @@ class Log:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def started(self, experiment: Experiment[Any]) -> None:
+    def started(self, experiment: ClaimExperiment[Any]) -> None:
         self.lines.append(f"+{experiment.name}")
 
-    def ended(self, experiment: Experiment[Any], outcome: Outcome) -> None:
+    def ended(self, experiment: ClaimExperiment[Any], outcome: Outcome) -> None:
         self.lines.append(f"-{experiment.name}")
 
 
-def fake(run: Callable[[Ground], Finding], **options: Any) -> Experiment[Any]:
-    return Experiment(**{"name": "fake", "finding": EntrySize, "run": run, **options})
+def fake(run: Callable[[Ground], Finding], **options: Any) -> ClaimExperiment[Any]:
+    return ClaimExperiment(**{"name": "fake", "finding": EntrySize, "run": run, **options})
 
 
 async def test_small_experiments_decide_as_the_sources_let_expect() -> None:
@@ -66,7 +66,7 @@ async def test_small_experiments_decide_as_the_sources_let_expect() -> None:
     outcomes: dict[type[Finding], Outcome] = {}
     await runner.run([BY_NAME[name] for name in QUICK], Log(), outcomes, slowness())
     assert len(outcomes) == len(QUICK)
-    decided = results(ENTRIES, outcomes, Place.of(describe()))
+    decided = results(ENTRIES, outcomes, Platform.of(describe()))
     assert [result.name for result in decided if result.failed] == []
     # Sizes are the host's, and may have been tuned.
     told = [result for result in decided if result.experiment != "conntrack-settings"]

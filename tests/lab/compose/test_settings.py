@@ -15,7 +15,7 @@ COMPOSE = (Path(__file__).parents[3] / "compose.yaml").read_text()
 DEFAULTS = dict(re.findall(r"^      (\w+): \$\{\1:?-(.*)\}$", COMPOSE, re.MULTILINE))
 
 
-def read(**changed: str) -> settings.Settings:
+def read(**changed: str) -> settings.ComposeSettings:
     return settings.read({**DEFAULTS, **changed}, name="now")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.analysis.store import load
 from lab.compose import trials
-from lab.compose.settings import Settings
+from lab.compose.settings import ComposeSettings
 from lab.compose.trials import Client
 from lab.compose.turns import Turns
 from lab.testbed.docker.inside import addresses, server
@@ -50,7 +50,7 @@ def loads(*plans: Plan) -> tuple[list[list[str]], object]:
     targets: list[list[str]] = []
     left = iter(plans)
 
-    def run(self: Client, asked: Sequence[str], found: Settings, path: Path) -> Summary:
+    def run(self: Client, asked: Sequence[str], found: ComposeSettings, path: Path) -> Summary:
         targets.append(list(asked))
         return write_run(path, next(left), seed=len(targets))
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from lab.report import sheet
-from lab.sweep.records import Capacity, Check, Probe, Sweep, SweepConfig, Validation
+from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig, ValidatedFigure, Validation
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
 from lab.sweep.search import Ended
 from loadgen.summary import Environment
@@ -133,7 +133,7 @@ def test_records_are_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(record), type=Sweep) == record
 
 
-def check(**changed: Any) -> Check:
+def check(**changed: Any) -> ValidatedFigure:
     fields: dict[str, Any] = {
         "name": "ports",
         "situation": "1,000 ports",
@@ -143,10 +143,10 @@ def check(**changed: Any) -> Check:
         "measured": 1_001,
         "tolerance": 0.005,
     } | changed
-    return Check(**fields)
+    return ValidatedFigure(**fields)
 
 
-def validation(*checks: Check) -> Validation:
+def validation(*checks: ValidatedFigure) -> Validation:
     return Validation(
         started_at="2026-11-20T10:00:00+00:00",
         environment=Environment(kernel="6.18.44"),
@@ -183,7 +183,9 @@ def test_the_error_is_a_share_of_what_was_measured(
         ([], "Not all was measured", "0 of 0"),
     ],
 )  # fmt: skip
-def test_the_verdict_of_a_validation(checks: list[Check], words: str, sentence: str) -> None:
+def test_the_verdict_of_a_validation(
+    checks: list[ValidatedFigure], words: str, sentence: str
+) -> None:
     found = validation_sheet(validation(*checks))
     assert found.words == words
     assert sentence in found.sentence

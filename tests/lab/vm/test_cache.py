@@ -11,7 +11,7 @@ import pytest
 
 from lab.vm import archive, cache
 from lab.vm.archive import Archive
-from lab.vm.cache import Kernel, resolve
+from lab.vm.cache import GuestKernel, resolve
 from lab.vm.names import VmError
 from tests.lab.vm.test_image import image
 
@@ -58,7 +58,7 @@ def package(place: Path) -> Path:
 def test_an_image_is_found_with_the_modules_of_its_tree(tmp_path: Path) -> None:
     vmlinuz = tree(tmp_path / "root")
     modules = tmp_path / "root" / "lib" / "modules" / RELEASE
-    assert resolve(str(vmlinuz), ()) == Kernel(vmlinuz, RELEASE, modules)
+    assert resolve(str(vmlinuz), ()) == GuestKernel(vmlinuz, RELEASE, modules)
 
 
 def test_a_package_is_unpacked_once(

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from lab.claims.records import Claims
-from lab.vm.cache import Kernel, resolve
+from lab.vm.cache import GuestKernel, resolve
 from lab.vm.machine import Accelerator, Machine, check_tools, run
 from lab.vm.names import GuestError, VmError
 from lab.vm.script import script
@@ -38,7 +38,7 @@ CLAIMS = (
 pytestmark = [pytest.mark.kernel, pytest.mark.vm, pytest.mark.timeout(900)]
 
 
-def kernel(name: str) -> Kernel:
+def kernel(name: str) -> GuestKernel:
     """The kernel; the test is skipped where none can be had, unless that is forbidden."""
     try:
         check_tools()
@@ -49,7 +49,7 @@ def kernel(name: str) -> Kernel:
         pytest.skip(str(error))
 
 
-def in_guest(booted: Kernel, command: Sequence[str], shared: Path) -> tuple[int, str]:
+def in_guest(booted: GuestKernel, command: Sequence[str], shared: Path) -> tuple[int, str]:
     """Run a command of this checkout in a guest; return its exit code and all that it printed."""
     printed = io.BytesIO()
 

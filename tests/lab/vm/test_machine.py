@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from lab.vm import machine
-from lab.vm.cache import Kernel
+from lab.vm.cache import GuestKernel
 from lab.vm.machine import Interrupted, Machine
 from lab.vm.names import GuestError
 
-KERNEL = Kernel(Path("/boot/vmlinuz"), "6.1.0-50-amd64", None)
+KERNEL = GuestKernel(Path("/boot/vmlinuz"), "6.1.0-50-amd64", None)
 
 
 @dataclass
