@@ -219,7 +219,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """This generator's index and how many there are, on several machines."""
     seed: int = 1
 
-    def law(self) -> schedules.Schedule:
+    def law(self) -> schedules.Law:
         """Return the schedule over duration and warm-up together.
 
         Raises:

@@ -15,10 +15,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+ENDLESS: Final = 1 << 62
+"""More arrivals than any law has: what a search among them may go up to."""
 NAMES = "constant, poisson, ramp:FROM-TO, steps:R1,R2,…"
 
 
@@ -58,6 +61,15 @@ class Constant:
             if due >= self.duration:
                 return
             yield due
+
+    def due(self, index: int) -> float:
+        """Return when arrival `index`, from 0, is due; infinity when not within the duration."""
+        due = index / self.rate if self.rate else math.inf
+        return due if due < self.duration else math.inf
+
+    def count(self) -> int:
+        """Return how many arrivals there are, all shards together."""
+        return bisect_left(range(ENDLESS), math.inf, key=self.due)
 
     def due_by(self, t: float) -> float:
         """Rate times time, within the duration."""
@@ -113,16 +125,20 @@ class Ramp:
 
     def arrivals(self, shard: int = 0, shards: int = 1) -> Iterator[float]:
         """Yield this shard's arrivals; a ramp from 0 starts with one at time 0."""
-        slope = (self.end - self.start) / self.duration
         for index in itertools.count(shard, shards):
-            square = self.start * self.start + 2 * slope * index
-            if square < 0:
-                return
-            divisor = self.start + math.sqrt(square)
-            due = 2 * index / divisor if index else 0.0
+            due = self.due(index)
             if due >= self.duration:
                 return
             yield due
+
+    def due(self, index: int) -> float:
+        """Return when arrival `index`, from 0, is due; infinity when not within the duration."""
+        slope = (self.end - self.start) / self.duration
+        square = self.start * self.start + 2 * slope * index
+        if square < 0:  # a ramp down, beyond its turn
+            return math.inf
+        due = 2 * index / (self.start + math.sqrt(square)) if index else 0.0
+        return due if due < self.duration else math.inf
 
     def due_by(self, t: float) -> float:
         """The area under the ramp."""
@@ -145,13 +161,23 @@ class Steps:
 
     def arrivals(self, shard: int = 0, shards: int = 1) -> Iterator[float]:
         """Yield each step's arrivals; the split between shards goes on across steps."""
+        before = 0
+        for number, step in enumerate(self._steps()):
+            for due in step.arrivals((shard - before) % shards, shards):
+                yield number * step.duration + due
+            before += step.count()
+
+    def due(self, index: int) -> float:
+        """Return when arrival `index`, from 0, is due; infinity when not within the duration."""
+        for number, step in enumerate(self._steps()):
+            if index < (within := step.count()):
+                return number * step.duration + step.due(index)
+            index -= within
+        return math.inf
+
+    def _steps(self) -> Iterator[Constant]:
         length = self.duration / len(self.rates)
-        index = 0
-        for number, rate in enumerate(self.rates):
-            for due in Constant(rate, length).arrivals():
-                if index % shards == shard:
-                    yield number * length + due
-                index += 1
+        return (Constant(rate, length) for rate in self.rates)
 
     def due_by(self, t: float) -> float:
         """The sum of the steps so far."""
@@ -160,6 +186,9 @@ class Steps:
             Constant(rate, length).due_by(t - number * length)
             for number, rate in enumerate(self.rates)
         )
+
+
+Law = Constant | Poisson | Ramp | Steps
 
 
 def _rate(text: str, whole: str) -> float:
@@ -177,7 +206,7 @@ def _at_least_one_positive(rates: Sequence[float], whole: str) -> None:
         raise ValueError(f"{whole!r} has no arrivals: give at least one rate above 0")
 
 
-def parse_schedule(text: str, *, rate: float | None, duration: float, seed: int = 1) -> Schedule:
+def parse_schedule(text: str, *, rate: float | None, duration: float, seed: int = 1) -> Law:
     """Return the schedule that `text` names (see `NAMES`).
 
     Args:

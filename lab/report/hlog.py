@@ -12,7 +12,7 @@ from lab.analysis.records import AFTER, BEFORE
 from lab.analysis.store import Stored, StoredTrial
 from loadgen.accounting.latency import IntervalHistogram, by_tag
 from loadgen.accounting.messages import LATENCIES
-from loadgen.run import rundir
+from loadgen.run import hlog
 
 
 def render(stored: Stored) -> dict[str, str]:
@@ -20,12 +20,12 @@ def render(stored: Stored) -> dict[str, str]:
     files = {}
     for arm in (BEFORE, AFTER):
         lines = [
-            rundir.interval_line(interval)
+            hlog.line(interval)
             for trial in stored.counted(arm)
             for interval in _whole(trial, stored.experiment.started_at)
         ]
         if lines:
-            files[f"latency-{arm}.hlog"] = rundir.HEADER + "".join(lines)
+            files[f"latency-{arm}.hlog"] = hlog.HEADER + "".join(lines)
     return files
 
 

@@ -12,6 +12,7 @@ from loadgen.fleet.errors import FleetError
 from loadgen.fleet.member import Member
 from loadgen.fleet.record import FILE, Fleet
 from loadgen.report import page
+from loadgen.run import rundir
 from loadgen.run.stored import Salvaged, StoredError, salvage
 from loadgen.summary import Notice
 
@@ -67,6 +68,7 @@ def _members(fleet: Fleet, folder: Path) -> Iterator[Member]:
             index=seat.index,
             node=seat.node,
             part=part,
+            intervals=rundir.logged_intervals(folder / seat.directory),
             directory=seat.directory if part is not None else "",
             said=seat.said or ("" if seat.home else "its end did not come home"),
             clock=seat.clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from loadgen.accounting.messages import Totals
 from loadgen.fleet.part import Part
 from loadgen.run.conclude import About
+from loadgen.run.hlog import Logged
 from loadgen.summary import (
     Cause,
     Clock,
@@ -29,6 +31,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     part: Part | None
     """None when nothing did."""
+    intervals: Iterable[Logged] = ()
+    """Its histograms."""
     directory: str = ""
     said: str = ""
     """Why it is not whole, where that is known; one line."""

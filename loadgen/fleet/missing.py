@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
 from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
 from loadgen.fleet.member import Told
+from loadgen.schedule import ENDLESS, Poisson
 from loadgen.summary import ShardNote
 
 NOT_STARTED: Final = "not_started"
@@ -38,14 +40,20 @@ def due_in(
     """
     if config.closed_loop or until <= since:
         return 0
-    law = config.law()
-    number = 0
-    for worker in range(max(1, workers)):
-        for due in law.arrivals(index + count * worker, count * max(1, workers)):
-            if due - config.warmup >= until:
-                break
-            number += due - config.warmup >= since
-    return number
+    law, warmup = config.law(), config.warmup
+    if isinstance(law, Poisson):
+        split = max(1, workers)
+        return sum(
+            since <= due - warmup < until
+            for worker in range(split)
+            for due in law.arrivals(index + count * worker, count * split)
+        )
+    ours = range(index, ENDLESS, count)
+    first, last = (
+        bisect_left(ours, edge, key=lambda arrival: law.due(arrival) - warmup)
+        for edge in (since, until)
+    )
+    return last - first
 
 
 def not_started(told: Told, config: RunConfig, count: int, until: float) -> tuple[int, int]:

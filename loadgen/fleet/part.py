@@ -1,9 +1,9 @@
 """What the whole needs to know of one shard: a digest of its run directory. Pure.
 
-A shard's samples are some 50 KB a second, of which adding up needs little: how its run ended, its
-counts at whole seconds, its histograms. Each shard makes this digest itself when its run is over, so
-that the control machine adds up a thousand of them in seconds; for a shard that died, control makes
-it from whatever came home.
+A shard's samples are some 50 KB a second, of which adding up needs little: how its run ended and
+its counts at whole seconds. Each shard makes this digest itself when its run is over, so that the
+control machine adds up a thousand of them in seconds; for a shard that died, control makes it from
+whatever came home. The histograms are not in it: they are added up as `latency.hlog` has them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final
 import msgspec
 
 from loadgen.accounting import sums
-from loadgen.accounting.latency import IntervalHistogram
 from loadgen.accounting.messages import Totals
 from loadgen.run.conclude import About
 from loadgen.run.stored import StoredRun
@@ -29,7 +28,7 @@ _BUSIEST: Final = sums.PREFIX + "busiest_worker_seconds"
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`digest.json`: one shard, ready to be added up."""
 
-    schema: str = "churnlab.digest/1"
+    schema: str = "churnlab.digest/2"
     sizes: dict[str, int]
     """Bytes of the files it was made from: it stands for these and no later ones."""
     about: About
@@ -41,7 +40,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Totals at each whole second of the run, from the first on."""
     busiest: list[float]
     """CPU seconds of its busiest worker, at the same moments."""
-    intervals: list[IntervalHistogram]
 
 
 def of(run: StoredRun, sizes: dict[str, int]) -> Part:
@@ -58,7 +56,6 @@ def of(run: StoredRun, sizes: dict[str, int]) -> Part:
         totals=sums.totals_of(generator[-1].values) if generator else Totals(),
         course=course,
         busiest=busiest,
-        intervals=run.intervals,
     )
 
 

@@ -66,6 +66,7 @@ def merge_directories(paths: Sequence[Path]) -> Merged:
                 index=found.about.config.shard[0],
                 node=found.about.environment.host or "",
                 part=found,
+                intervals=rundir.logged_intervals(path),
                 directory=str(path),
             )
         )

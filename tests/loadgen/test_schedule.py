@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from itertools import pairwise
 from statistics import mean, pstdev
@@ -75,6 +76,17 @@ def test_shards_make_exactly_the_whole(law: Schedule, shards: int) -> None:
     assert whole == sorted(whole)
     assert all(0 <= due < law.duration for due in whole)  # type: ignore[attr-defined]
     assert _whole(law, shards) == whole
+    assert [law.due(index) for index in range(len(whole) + 1)] == [*whole, math.inf]  # type: ignore[attr-defined]
+
+
+def test_a_shard_of_many_goes_through_its_own_arrivals_only() -> None:
+    """A shard of a thousand that went through all the others' would be late from the start."""
+    law = Steps((1e12, 2e12), 2000)
+    found = law.arrivals(7, 10**14)
+    assert list(itertools.islice(found, 12)) == [
+        *(pytest.approx(7e-12 + number * 100) for number in range(10)),
+        *(pytest.approx(1000 + 3.5e-12 + number * 50) for number in range(2)),
+    ]
 
 
 @given(

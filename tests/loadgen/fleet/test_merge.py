@@ -48,15 +48,12 @@ def test_sums_are_exact(parts: list[tuple[Totals, Any, Any]], elapsed: int) -> N
     """Counters and histograms add up, and both equations hold for the whole."""
     shards = [
         member(
-            part(
-                [(elapsed / 64, totals)],
-                [
-                    IntervalHistogram("connect", 0.0, 1.0, first),
-                    IntervalHistogram("connect", 1.0, 0.5, second),
-                ],
-                shard=(index, len(parts)),
-            ),
+            part([(elapsed / 64, totals)], shard=(index, len(parts))),
             index,
+            intervals=[
+                IntervalHistogram("connect", 0.0, 1.0, first),
+                IntervalHistogram("connect", 1.0, 0.5, second),
+            ],
         )
         for index, (totals, first, second) in enumerate(parts)
     ]
@@ -118,25 +115,20 @@ def test_two_shards_of_a_load_equal_the_run_of_one_figure_by_figure(
         first_failure_at=None,
         started_before_first_failure=None,
     )
-    intervals = [IntervalHistogram("total", 0.0, 1.0, counts)]
-    one = merged(member(part([(1.0, alone)], intervals))).summary
+    one = merged(
+        member(part([(1.0, alone)]), intervals=[IntervalHistogram("total", 0.0, 1.0, counts)])
+    ).summary
     first = {bucket: number - number // 2 for bucket, number in counts.items()}
     second = {bucket: number // 2 for bucket, number in counts.items()}
     two = merged(
         member(
-            part(
-                [(1.0, piece(first=True))],
-                [IntervalHistogram("total", 0.0, 1.0, first)],
-                shard=(0, 2),
-            )
+            part([(1.0, piece(first=True))], shard=(0, 2)),
+            intervals=[IntervalHistogram("total", 0.0, 1.0, first)],
         ),
         member(
-            part(
-                [(1.0, piece(first=False))],
-                [IntervalHistogram("total", 0.0, 1.0, second)],
-                shard=(1, 2),
-            ),
+            part([(1.0, piece(first=False))], shard=(1, 2)),
             1,
+            intervals=[IntervalHistogram("total", 0.0, 1.0, second)],
         ),
     ).summary
     for name in (
@@ -321,7 +313,7 @@ def test_two_runs_that_are_no_shards_of_one_are_refused() -> None:
 
 
 def test_a_digest_reads_back_as_it_was_written() -> None:
-    found = part([(1.0, served(7))], [IntervalHistogram("total", 0.0, 1.0, {3: 7})])
+    found = part([(1.0, served(7))])
     written = msgspec.json.encode(found)
     assert msgspec.json.encode(digests.decoder.decode(written)) == written
 
