@@ -17,10 +17,10 @@ from typing import Any, Final, Literal
 from lab.analysis.compare import sort_trials
 from lab.analysis.records import Experiment, Prediction
 from lab.capacity import (
+    LIMITS,
     CapacityError,
     Forecast,
     Kernel,
-    LimitName,
     Load,
     Settings,
     Situation,
@@ -32,14 +32,6 @@ from lab.capacity import (
 from loadgen.sample import ROLE_CLIENT, ROLE_NAT, ROLE_PROXY, ROLE_SERVER
 from loadgen.summary import Summary
 
-_UNTIL: Final[dict[LimitName, str]] = {
-    "port_search_slow": "connections until the slow port search loses the first",
-    "ports_exhausted": "connections until the ports run out",
-    "conntrack_full": "connections until the full conntrack table loses the first",
-    "nat_ports_exhausted": "connections until a NAT without a free port loses the first",
-    "open_files": "connections until the open files run out",
-}
-_NO_ANSWER: Final = frozenset({"conntrack_full", "nat_ports_exhausted"})
 _NEAR: Final = 0.05
 """Within this share of a predicted capacity a load may go either way, and contradicts nothing."""
 _ENTRIES: Final = "nf_conntrack_entries"
@@ -118,7 +110,7 @@ def _loss(arm: str, found: Forecast, summaries: Sequence[Summary]) -> list[Predi
     # A loss that most trials did not have did not come: the prediction is wrong, not unmeasured.
     came = 2 * losing > len(summaries)
     until = Prediction(
-        name=f"{arm}: {_UNTIL.get(first.name, 'connections until the first loss')}",
+        name=f"{arm}: connections until {LIMITS[first.name].until}",
         predicted=round(first.lost_after or 0),
         measured=_median([summary.started_before_first_failure for summary in summaries]),
         outcome="measured" if came else "never",
@@ -174,7 +166,7 @@ def _sockets(
     slow = "port_search_slow" in broken
     if load.duration is None or side == "nobody" or (slow and not found.ports.reuse):
         return []
-    if broken & _NO_ANSWER:
+    if any(LIMITS[name].silent for name in broken):
         # Connections that were never answered leave no TIME_WAIT socket behind.
         return []
     ranges = [summary.kernel.get(side, {}).get(_TIME_WAIT) for summary in summaries]

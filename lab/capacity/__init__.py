@@ -13,16 +13,8 @@ C1, Q1, …) stand in the code beside what computes them.
 
 from __future__ import annotations
 
-from lab.capacity.forecast import (
-    Conntrack,
-    Forecast,
-    Limit,
-    LimitName,
-    PortUse,
-    TimeWait,
-    forecast,
-    time_wait_sockets,
-)
+from lab.capacity.forecast import forecast, time_wait_sockets
+from lab.capacity.limits import LIMITS
 from lab.capacity.nat import Mappings
 from lab.capacity.ports import (
     Pools,
@@ -33,14 +25,15 @@ from lab.capacity.ports import (
     reuses,
 )
 from lab.capacity.proxy import behind_proxy
+from lab.capacity.records import Forecast, Limit, LimitName
 from lab.capacity.situation import KEYS, Load, Settings, Situation, close_seen
 from lab.capacity.tracking import Tracking
 from loadgen.search import CapacityError, Costs, Kernel, free_ports
 
 __all__ = [
     "KEYS",
+    "LIMITS",
     "CapacityError",
-    "Conntrack",
     "Costs",
     "Forecast",
     "Kernel",
@@ -49,11 +42,9 @@ __all__ = [
     "Load",
     "Mappings",
     "Pools",
-    "PortUse",
     "Search",
     "Settings",
     "Situation",
-    "TimeWait",
     "Tracking",
     "behind_proxy",
     "close_seen",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from lab.capacity import LIMITS
 from lab.report.trial_line import trial_line
 from lab.trials.experiment import USUAL, Calibration, ExperimentPlan
 from loadgen.summary import Summary
@@ -114,7 +115,7 @@ class ExperimentStatus(StatusLines):
         if reach is not None and found.duration == reach.duration:
             self.say(
                 f"duration: {format_duration(found.duration)} a trial, since at this rate the first "
-                f"limit ({reach.limit.replace('_', ' ')}, {reach.arm}) is reached after "
+                f"limit ({LIMITS[reach.limit].broken}, {reach.arm}) is reached after "
                 f"{format_duration(reach.at)}; --duration gives another"
             )
 

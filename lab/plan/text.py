@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lab.analysis.text import count, memory, plural, seconds, significant
-from lab.capacity import Forecast, Limit, LimitName
+from lab.capacity import LIMITS, Forecast, Limit, LimitName
 from lab.plan.files import compose_blocks, sysctl_file, topology
 from lab.plan.records import Plan
 
@@ -62,22 +62,13 @@ def _files(limit: Limit, found: Forecast) -> str:  # noqa: ARG001 - the signatur
     return f"{count(limit.connections)} connections are open at once: EMFILE"
 
 
-_LIMITS: Final[dict[LimitName, Callable[[Limit, Forecast], str]]] = {
+_SENTENCES: Final[dict[LimitName, Callable[[Limit, Forecast], str]]] = {
     "port_search_slow": _slow,
     "ports_exhausted": _exhausted,
     "conntrack_full": _tracked,
     "nat_ports_exhausted": _mappings,
     "time_wait_buckets_full": _buckets,
     "open_files": _files,
-}
-
-BOUNDS: Final[dict[LimitName, str]] = {
-    "port_search_slow": "the search for a free port",
-    "ports_exhausted": "the number of ports",
-    "conntrack_full": "the conntrack table",
-    "nat_ports_exhausted": "the number of the NAT's ports",
-    "time_wait_buckets_full": "tcp_max_tw_buckets",
-    "open_files": "open files",
 }
 
 
@@ -92,7 +83,7 @@ def forecast_lines(found: Forecast) -> list[str]:
     lines = [f"{verb} {count(found.rate)}/s{span}"]
     for limit in found.limits:
         at = f"{seconds(limit.at):>8}  "
-        lines += _wrapped(_LIMITS[limit.name](limit, found), at, " " * len(at))
+        lines += _wrapped(_SENTENCES[limit.name](limit, found), at, " " * len(at))
     lines += _wrapped(f"sustains {_capacity(found)}", "", "  ")
     return [*lines, *_wrapped(f"in the long run: {'; '.join(_steady(found))}", "", "  ")]
 
@@ -102,7 +93,7 @@ def _capacity(found: Forecast) -> str:
     if rate is None or rate > _ANY_RATE:
         return "any rate, as far as ports and tables go; the processors are the limit"
     span = "" if found.duration is None else f" for {seconds(found.duration)}"
-    bound = f"; the bound is {BOUNDS[found.bound_by]}" if found.bound_by else ""
+    bound = f"; the bound is {LIMITS[found.bound_by].bound}" if found.bound_by else ""
     detour = ""
     if ports.quick < ports.usable and ports.quick_rate is not None and ports.quick_rate < rate:
         detour = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from lab.analysis import text
-from lab.capacity import LimitName
+from lab.capacity import LIMITS
 from lab.report.dotplot import Axis, Kind, Mark, Row, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.sweep.records import Capacity, Sweep, ValidatedFigure, Validation
@@ -17,14 +17,6 @@ from loadgen.units import format_duration
 
 SWEEP_PLOT: Final = "sweep.svg"
 VALIDATION_PLOT: Final = "validation.svg"
-_BOUNDS: Final[dict[LimitName, str]] = {
-    "port_search_slow": "slow port search",
-    "ports_exhausted": "no port left",
-    "nat_ports_exhausted": "no port of the NAT left",
-    "conntrack_full": "full conntrack table",
-    "time_wait_buckets_full": "tcp_max_tw_buckets",
-    "open_files": "open files",
-}
 _KINDS: Final[dict[Ended, Kind]] = {
     Ended.CLEAN: "good",
     Ended.LOST: "bad",
@@ -86,7 +78,7 @@ def _capacities(sweep: Sweep) -> Table:
             _predicted(found.predicted),
             bracket(found),
             _agreement(found),
-            _BOUNDS[found.bound_by] if found.bound_by else text.NOTHING,
+            LIMITS[found.bound_by].broken if found.bound_by else text.NOTHING,
             _predicted(found.for_good),
         )
         for found in sweep.capacities
