@@ -23,7 +23,9 @@ ROLE_PROXY: Final = "proxy"
 ROLE_HOST: Final = "host"
 """Some box on the way of which nobody said what it is; the machine's own figures stand here too."""
 ROLE_GENERATOR: Final = "generator"
-MIDDLE_ROLES: Final = (ROLE_ROUTER, ROLE_NAT, ROLE_PROXY, ROLE_HOST)
+BOX_ROLES: Final = (ROLE_ROUTER, ROLE_NAT, ROLE_PROXY)
+"""Boxes between client and server of which it is known what they do."""
+MIDDLE_ROLES: Final = (*BOX_ROLES, ROLE_HOST)
 """Between client and server."""
 KERNEL_ROLES: Final = (ROLE_CLIENT, ROLE_SERVER, *MIDDLE_ROLES)
 _OTHER_CLIENT = re.compile(r"client-([2-9]|[1-9][0-9]+)")

@@ -16,22 +16,17 @@ import msgspec
 
 from lab.analysis.records import HostFigure
 from lab.analysis.text import plural
+from loadgen.diagnosis.causes import PLACES
 from loadgen.report.rows import ranked_causes
-from loadgen.sample import MIDDLE_ROLES, ROLE_HOST
+from loadgen.sample import BOX_ROLES, ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import MetricRange, Summary
 
-WORDS: Final = {
-    "client": "the client",
-    "router": "the router",
-    "nat": "the NAT",
-    "proxy": "the proxy",
-    "host": "the host in between",
-    "server": "the servers' host",
-}
-"""What a role is called in a sentence."""
-_BOXES: Final = tuple(role for role in MIDDLE_ROLES if role != ROLE_HOST)
 _DROPS: Final = ("nf_conntrack_stat_drop", "nf_conntrack_stat_insert_failed")
-_OF_FAULT: Final = {"client_host": "client", "server_host": "server", "server": "server"}
+_OF_FAULT: Final = {
+    "client_host": ROLE_CLIENT,
+    "server_host": ROLE_SERVER,
+    "server": ROLE_SERVER,
+}
 _SHARE: Final = 0.5
 """Of the failed attempts: so many drops of a box's table make its limit the limit."""
 
@@ -51,10 +46,15 @@ _FIGURES: Final = (
 )
 
 
+def _called(role: str) -> str:
+    """Return what the host of a role is called in a sentence."""
+    return PLACES[role].host if role in PLACES else role
+
+
 def boxes(summaries: Sequence[Summary]) -> list[str]:
     """Return the roles of the boxes between client and servers that were sampled."""
     seen = {role for run in summaries for role in run.kernel}
-    return [role for role in _BOXES if role in seen]
+    return [role for role in BOX_ROLES if role in seen]
 
 
 def figures(before: Sequence[Summary], after: Sequence[Summary]) -> list[HostFigure]:
@@ -63,7 +63,7 @@ def figures(before: Sequence[Summary], after: Sequence[Summary]) -> list[HostFig
     if not found:
         return []
     rows = []
-    for role in ("client", *found, "server"):
+    for role in (ROLE_CLIENT, *found, ROLE_SERVER):
         for figure in _FIGURES:
             values = [_median(role, figure, arm) for arm in (before, after)]
             if any(values):
@@ -102,7 +102,7 @@ def limit_role(summaries: Sequence[Summary]) -> str | None:
     for cause, connections, _ in ranked_causes(summaries):
         if not connections:
             break
-        named = [evidence.role for evidence in cause.evidence if evidence.role in _BOXES]
+        named = [evidence.role for evidence in cause.evidence if evidence.role in BOX_ROLES]
         return named[0] if named else _OF_FAULT.get(cause.fault)
     return None
 
@@ -127,8 +127,8 @@ def whose(
     if first is None and second is None:
         return ""
     limit = first or second or ""
-    at = WORDS.get(limit, limit)
-    changed = " and ".join(WORDS.get(role, role) for role in tuned)
+    at = _called(limit)
+    changed = " and ".join(_called(role) for role in tuned)
     if helped and limit not in tuned:
         if second is None:
             return (
@@ -139,7 +139,7 @@ def whose(
             f"cannot move it. What can belongs on {at}: --after {limit}=FILE."
         )
     if helped:
-        rest = f" What is left is the limit of {WORDS.get(second, second)}." if second else ""
+        rest = f" What is left is the limit of {_called(second)}." if second else ""
         return f" The limit lay on {at}, and its own tuning moved it.{rest}"
     if limit not in tuned:
         noun = plural(len(tuned), "host").partition(" ")[2]

@@ -16,6 +16,7 @@ from typing import Final
 
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground, Role
+from loadgen.sample import ROLE_CLIENT
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 _NAMES: Final = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (ACK, "ACK"))
@@ -125,7 +126,7 @@ def before_close(segments: Sequence[Segment]) -> list[Segment]:
 class Capture:
     """A packet socket on a side's device. It is drained after each connection, so it stays small."""
 
-    def __init__(self, ground: Ground, role: Role = "client") -> None:
+    def __init__(self, ground: Ground, role: Role = ROLE_CLIENT) -> None:
         """Open it; it closes with the ground.
 
         Raises:

@@ -22,6 +22,7 @@ from typing import Final, Literal
 from lab.testbed.ground import Ground, Role
 from loadgen.outcome import errno_name
 from loadgen.protocols.sockets import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 Close = Literal["client", "server", "rst", "half"]
 """Who sends the first FIN; `rst` resets, `half` closes the client's end and keeps the server's."""
@@ -68,7 +69,9 @@ class Service:
     listener: socket.socket
 
 
-def serve(ground: Ground, port: int = PORT, *, role: Role = "server", address: str = "") -> Service:
+def serve(
+    ground: Ground, port: int = PORT, *, role: Role = ROLE_SERVER, address: str = ""
+) -> Service:
     """Listen at `address` (the server's first) in a side's namespace, until the ground is left."""
     place = address or ground.servers[0]
 
@@ -121,7 +124,7 @@ def burst(
             if pause:
                 time.sleep(pause)
 
-    ground.inside("client", body)
+    ground.inside(ROLE_CLIENT, body)
     return done
 
 

@@ -21,6 +21,7 @@ from lab.claims.outcome import Failed, Found, Outcome, Refused
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.ground import Ground
 from lab.testbed.netns import NetnsSite, NetnsTestbed, addresses, pair
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.parse import ParseError
 
@@ -37,7 +38,7 @@ class ClaimsProgress(Protocol):
 
 @asynccontextmanager
 async def _ground(experiment: ClaimExperiment[Any]) -> AsyncIterator[Ground]:
-    source, servers = addresses("client", 1)[0], addresses("server", experiment.servers)
+    source, servers = addresses(ROLE_CLIENT, 1)[0], addresses(ROLE_SERVER, experiment.servers)
     if experiment.memcached:
         plan = SitePlan(servers=experiment.servers, rtt=experiment.rtt, memcached_threads=1)
         async with NetnsTestbed().site(plan) as site:

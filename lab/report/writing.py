@@ -19,6 +19,7 @@ from lab.report import hlog, html, index, json_, junit, markdown, settings, view
 from loadgen.errors import writing
 from loadgen.report.page import PAGE
 from loadgen.report.table import Group
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 COMPARISON: Final = "comparison.json"
 MARKDOWN: Final = "summary.md"
@@ -59,8 +60,8 @@ def compare_stored(
 
 def _tuned(stored: Stored) -> list[str]:
     """Return the roles that the second arm's tuning was applied to."""
-    arm = next((one for one in stored.experiment.arms if one.name == "after"), None)
-    return list(arm.roles) if arm is not None and arm.roles else ["client", "server"]
+    arm = next((one for one in stored.experiment.arms if one.name == AFTER), None)
+    return list(arm.roles) if arm is not None and arm.roles else [ROLE_CLIENT, ROLE_SERVER]
 
 
 def write_reports(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from lab.capacity import Forecast
 from loadgen.config import LoadOptions
-from loadgen.sample import ROLE_SERVER
+from loadgen.sample import ROLE_NAT, ROLE_SERVER
 from loadgen.summary import Summary
 
 Quantity = Literal["connections", "rate", "time", "sockets"]
@@ -98,7 +98,7 @@ def _settled(summary: Summary) -> float:
 
 def _held_by_the_nat(summary: Summary) -> float | None:
     """The most connections that it translated at once."""
-    found = summary.kernel.get("nat", {}).get("nf_conntrack_entries")
+    found = summary.kernel.get(ROLE_NAT, {}).get("nf_conntrack_entries")
     return None if found is None else float(found.max)
 
 

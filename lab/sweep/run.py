@@ -18,12 +18,13 @@ from lab.capacity import (
 from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig
 from lab.sweep.search import STEP, Bracketing, Ended
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import CLIENT, SERVER, SitePlan, Testbed, Tuned
+from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.trials.trial import Observed, TrialError, observe
 from loadgen.config import LoadOptions
 from loadgen.errors import writing
 from loadgen.files import write_whole
 from loadgen.run import environment
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Summary, encode
 
 SWEEP: str = "sweep.json"
@@ -210,7 +211,9 @@ class Sweeper:
                 rtt=plan.site.rtt,
                 service=0.0,
             ),
-            settings=Settings.of(observed.in_force.get(CLIENT, {}), observed.in_force.get(SERVER)),
+            settings=Settings.of(
+                observed.in_force.get(ROLE_CLIENT, {}), observed.in_force.get(ROLE_SERVER)
+            ),
             kernel=Kernel.of(observed.summary.environment.kernel or ""),
         )
         short = replace(situation.load, duration=plan.duration)

@@ -23,6 +23,7 @@ from lab.trials.trial import MAX_REPETITIONS, TrialError, observe
 from loadgen.config import LoadOptions
 from loadgen.errors import writing
 from loadgen.run import environment
+from loadgen.sample import ROLE_CLIENT, ROLE_PROXY, ROLE_SERVER
 
 VALIDATION: str = "validation.json"
 _UNITS = {"connections": "1", "rate": "/s", "time": "s", "sockets": "1"}
@@ -89,7 +90,9 @@ async def check(case: Case, directory: Path) -> ValidatedFigure:
         assert situation is not None
         if plan.topology == "proxy":
             held = observed.in_force
-            situation = behind_proxy(situation, held["proxy"], held.get("server"), case.servers)
+            situation = behind_proxy(
+                situation, held[ROLE_PROXY], held.get(ROLE_SERVER), case.servers
+            )
         predicted = case.predict(forecast(situation))
         if predicted is None:
             return _unmeasured(case, None, "the model predicts no such limit here", run)
@@ -119,7 +122,7 @@ def _tuning(case: Case) -> Tuning:
         return ends
     role = str(case.site["topology"])
     box = parse(case.box, name=f"{case.name}, {role}", source="validation")
-    return combine({"client": ends, role: box, "server": ends})
+    return combine({ROLE_CLIENT: ends, role: box, ROLE_SERVER: ends})
 
 
 def _unmeasured(case: Case, predicted: float | None, note: str, run: Path) -> ValidatedFigure:

@@ -30,6 +30,7 @@ from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, obsolete, to_key
 from lab.sysctl.values import integers, unfit_value
 from loadgen.errors import ChurnlabError
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.units import spaced
 
 _GLOB: Final = frozenset("*?[")
@@ -99,7 +100,7 @@ class Tuning:
         return {setting.key: setting.value for setting in self.settings}
 
 
-_ENDS: Final = ("client", "server")
+_ENDS: Final = (ROLE_CLIENT, ROLE_SERVER)
 NOTHING: Final = Tuning("nothing", "built-in", "", (), ())
 """The tuning that sets nothing."""
 

@@ -7,25 +7,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Literal, Protocol
 
 from lab.sysctl.apply import Applied
 from lab.sysctl.tuning import Tuning
 from lab.testbed.faults import Fault
 from loadgen.errors import ChurnlabError
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 MAX_ADDRESSES: Final = 4096
 """The most servers, and the most client addresses, that one site takes."""
 
-CLIENT: Final = "client"
-SERVER: Final = "server"
-ROLES: Final = (CLIENT, SERVER)
+ROLES: Final = (ROLE_CLIENT, ROLE_SERVER)
 """The two sides of a site; a tuning goes to both."""
 
 Topology = Literal["direct", "router", "nat", "proxy"]
 """What stands between client and servers; all but `direct` are also the role of that box."""
 ProxyKind = Literal["haproxy", "nutcracker"]
-MIDDLE: Final = tuple(name for name in get_args(Topology) if name != "direct")
 """Roles of a box between client and servers."""
 
 
@@ -91,7 +89,7 @@ class SitePlan:
     def roles(self) -> tuple[str, ...]:
         """The roles of the site's namespaces, in the order in which packets pass them."""
         middle = () if self.topology == "direct" else (self.topology,)
-        return (CLIENT, *middle, SERVER)
+        return (ROLE_CLIENT, *middle, ROLE_SERVER)
 
     def __post_init__(self) -> None:
         if self.nat_ports is not None and not 0 < self.nat_ports[0] <= self.nat_ports[1] <= 65_535:
@@ -123,7 +121,7 @@ class Tuned:
     baseline: tuple[str, ...] = ()
     """Dotted keys whose values in the fresh namespaces are wanted, as they were before; in a
     rehearsal, further keys whose values are wanted."""
-    role: str = CLIENT
+    role: str = ROLE_CLIENT
     """In a rehearsal, whose namespace it is for, for messages."""
 
 

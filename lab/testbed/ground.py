@@ -17,6 +17,7 @@ import trio
 from lab.sysctl.apply import apply, read_sysctls
 from lab.sysctl.tuning import TuningError, parse
 from lab.testbed.base import UntestableError
+from loadgen.sample import ROLE_CLIENT
 from loadgen.sampling import NamespaceReader
 from loadgen.sampling.namespace import run_inside
 
@@ -43,7 +44,7 @@ class Ground:
 
     def namespace(self, role: Role) -> int:
         """Return the descriptor of a side's namespace."""
-        return self.client if role == "client" else self.server
+        return self.client if role == ROLE_CLIENT else self.server
 
     def inside(self, role: Role, call: Callable[[], _T]) -> _T:
         """Return `call()`, run in a thread that has entered a side's namespace."""

@@ -39,6 +39,7 @@ from lab.testbed.faults import Fault
 from lab.testbed.processes import enter, spawn, tool
 from lab.testbed.servers import Running, kind_of, said_by, start
 from loadgen.run.stored import read_about
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.sampling.namespace import NamespaceError, new_namespace
 
 STOP_GRACE: Final = 15.0
@@ -99,7 +100,7 @@ def _chain(
 
 def addresses(role: str, count: int) -> tuple[str, ...]:
     """Return the first `count` addresses of a side, `client` or `server`."""
-    network = _CLIENT_NET if role == "client" else _SERVER_NET
+    network = _CLIENT_NET if role == ROLE_CLIENT else _SERVER_NET
     return tuple(str(network + number) for number in range(1, count + 1))
 
 
@@ -134,7 +135,7 @@ def pair(stack: ExitStack | AsyncExitStack, clients: int = 1, servers: int = 1) 
         TestbedError: when they cannot be made.
     """
     client, server = _fresh(stack, 2)
-    _connect(client, server, addresses("client", clients), addresses("server", servers))
+    _connect(client, server, addresses(ROLE_CLIENT, clients), addresses(ROLE_SERVER, servers))
     return client, server
 
 
@@ -190,7 +191,7 @@ class NetnsSite:
         await trio.lowlevel.checkpoint_if_cancelled()
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            others = [("server", self.server), *([self.middle] if self.middle else [])]
+            others = [(ROLE_SERVER, self.server), *([self.middle] if self.middle else [])]
             watched = [f"--netns={role}=/proc/self/fd/{place}" for role, place in others]
             child = spawn(
                 [*self.command, *arguments, *watched],
@@ -315,8 +316,8 @@ class NetnsTestbed:
         server starts.
         """
         kind = kind_of(plan)
-        sources = addresses("client", plan.source_addresses)
-        servers = addresses("server", plan.servers)
+        sources = addresses(ROLE_CLIENT, plan.source_addresses)
+        servers = addresses(ROLE_SERVER, plan.servers)
         notes: list[str] = []
         applied: dict[str, Applied] = {}
         baseline: dict[str, dict[str, str]] = {}

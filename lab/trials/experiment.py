@@ -37,13 +37,14 @@ from lab.analysis.text import plural
 from lab.sysctl.apply import Applied
 from lab.sysctl.effect import deciding, differing, only_tracking
 from lab.sysctl.tuning import Tuning
-from lab.testbed.base import CLIENT, SitePlan, Testbed, Tuned
+from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.config import LoadOptions
 from loadgen.errors import ChurnlabError, writing
 from loadgen.files import write_whole
 from loadgen.run import environment
+from loadgen.sample import ROLE_CLIENT
 from loadgen.summary import Summary, encode
 
 _CALIBRATION_SECONDS = 1.0
@@ -189,7 +190,7 @@ class Conductor:
         return {
             arm: {
                 role: self._testbed.rehearse(Tuned(tuning.of(role), arm, keys, role))
-                for role in named or (CLIENT,)
+                for role in named or (ROLE_CLIENT,)
             }
             for arm, tuning in self._plan.arms
         }
@@ -409,7 +410,7 @@ def _settings(
         held: of the rehearsal, by role.
         named: whether tunings name roles; where none does, both ends get what the client gets.
     """
-    both = None if named else held[CLIENT]
+    both = None if named else held[ROLE_CLIENT]
     return {
         role: {**values, **(found.in_force if (found := held.get(role, both)) else {})}
         for role, values in site.items()

@@ -23,6 +23,7 @@ from lab.sysctl.tuning import Tuning, TuningError, combine, parse
 from lab.testbed.base import SitePlan
 from lab.testbed.fresh import fresh_values
 from loadgen.config import LoadOptions
+from loadgen.sample import BOX_ROLES, ROLE_CLIENT, ROLE_SERVER
 
 _MOST_BYTES: Final = 1 << 20
 """A sysctl.d file is a few kilobytes; more is a log or a disk image."""
@@ -30,7 +31,7 @@ _MOST_BYTES: Final = 1 << 20
 RECOMMENDED: Final = "recommended"
 DEMAND: Final = Load(rate=20_000, tracked=True)
 """What `recommended` is computed for where nobody says."""
-_KNOWN_ROLES: Final = ("client", "router", "nat", "proxy", "server")
+_KNOWN_ROLES: Final = (ROLE_CLIENT, *BOX_ROLES, ROLE_SERVER)
 _ENDINGS: Final = (".conf", ".yml", ".yaml")
 _FIRST: Final = ("kernel-default", "article-before", "article", RECOMMENDED)
 

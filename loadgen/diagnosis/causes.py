@@ -38,17 +38,23 @@ class Place:
     name: str
     """Its part of a cause's name."""
     fault: Blame
-    where: str
+    host: str
+    """What it is called in a sentence."""
+
+    @property
+    def where(self) -> str:
+        """What happens in it happens so."""
+        return f"on {self.host}"
 
 
 PLACES: Final[Mapping[str, Place]] = MappingProxyType(
     {
-        ROLE_CLIENT: Place("client", "client_host", "on the client"),
-        ROLE_ROUTER: Place("between", "network", "on the router"),
-        ROLE_HOST: Place("between", "network", "on the host between client and server"),
-        ROLE_NAT: Place("nat", "network", "on the NAT"),
-        ROLE_PROXY: Place("proxy", "server_host", "on the proxy's host"),
-        ROLE_SERVER: Place("server", "server_host", "on the server's host"),
+        ROLE_CLIENT: Place("client", "client_host", "the client"),
+        ROLE_ROUTER: Place("between", "network", "the router"),
+        ROLE_HOST: Place("between", "network", "the host between client and server"),
+        ROLE_NAT: Place("nat", "network", "the NAT"),
+        ROLE_PROXY: Place("proxy", "server_host", "the proxy's host"),
+        ROLE_SERVER: Place("server", "server_host", "the server's host"),
     }
 )
 """By role."""

@@ -19,6 +19,7 @@ from lab.claims.findings import EntrySize, EntryTimers, FullTable, Tracking
 from lab.testbed import tracking
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground, sleep
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 ENTRIES: Final = "nf_conntrack_entries"
 LIMIT: Final = "nf_conntrack_entries_limit"
@@ -29,14 +30,14 @@ _TUPLES: Final = 50
 
 def tracked(ground: Ground) -> Tracking:
     """Open connections without a rule that needs tracking, then with one."""
-    watch = ground.watch("server")
+    watch = ground.watch(ROLE_SERVER)
     service = serve(ground)
     count = 500
-    ground.set("client", {RANGE: f"{LOW} {LOW + _TUPLES - 1}"})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _TUPLES - 1}"})
     before = watch.value(ENTRIES)
     burst(ground, service, count, close="server")
     untracked = watch.value(ENTRIES) - before
-    tracking.enable(ground.namespace("server"))
+    tracking.enable(ground.namespace(ROLE_SERVER))
     # The server closes first, so that ports come back at once and the tuples are few.
     done = burst(ground, service, count, close="server")
     opened, used = done.opened, len(set(done.ports))
@@ -57,21 +58,21 @@ def tracked(ground: Ground) -> Tracking:
 
 def timers(ground: Ground) -> EntryTimers:
     """Look at what entries have left, then shorten the timer and wait for it to pass."""
-    tracking.enable(ground.namespace("client"))
-    default = int(ground.get("client", TIMEOUT) or 0)
+    tracking.enable(ground.namespace(ROLE_CLIENT))
+    default = int(ground.get(ROLE_CLIENT, TIMEOUT) or 0)
     burst(ground, serve(ground), 10)
     burst(ground, serve(ground, PORT + 1), 10, close="rst")
-    listed = tracking.entries(ground.namespace("client"))
+    listed = tracking.entries(ground.namespace(ROLE_CLIENT))
     closed = [entry for entry in listed if entry.port == PORT]
     reset = [entry for entry in listed if entry.port == PORT + 1]
     if not closed or not reset:
         raise UntestableError("conntrack lists no entries of the connections that were made")
-    ground.set("client", {TIMEOUT: _SHORT})
-    watch = ground.watch("client")
+    ground.set(ROLE_CLIENT, {TIMEOUT: _SHORT})
+    watch = ground.watch(ROLE_CLIENT)
     made = burst(ground, serve(ground, PORT + 2), _TUPLES).opened
     started = time.monotonic()
     sleep(_SHORT + 1.5)
-    after = [e for e in tracking.entries(ground.namespace("client")) if e.port == PORT + 2]
+    after = [e for e in tracking.entries(ground.namespace(ROLE_CLIENT)) if e.port == PORT + 2]
     looked = time.monotonic() - started
     sockets = watch.moved(TIME_WAIT)
     states = {entry.state for entry in closed}
@@ -98,12 +99,12 @@ def timers(ground: Ground) -> EntryTimers:
 
 def full(ground: Ground) -> FullTable:
     """Fill the server's table to its limit; connect over known tuples, then over new ones."""
-    server = ground.namespace("server")
+    server = ground.namespace(ROLE_SERVER)
     tracking.enable(server)
-    watch, client = ground.watch("server"), ground.watch("client")
+    watch, client = ground.watch(ROLE_SERVER), ground.watch(ROLE_CLIENT)
     limit = watch.value(LIMIT)
     service = serve(ground)
-    ground.set("client", {RANGE: f"{LOW} {LOW + _TUPLES - 1}", REUSE: 1})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _TUPLES - 1}", REUSE: 1})
     burst(ground, service, _TUPLES)
     ground.stack.callback(tracking.flush, server)
     tracking.fill(server, limit - watch.value(ENTRIES))
@@ -112,7 +113,7 @@ def full(ground: Ground) -> FullTable:
         raise UntestableError(f"the table could not be filled: {filled:,} of {limit:,} entries")
     sleep(2.2)  # the reuse delay, see `reuse`
     again = burst(ground, service, _TUPLES)
-    ground.set("client", {RANGE: f"{LOW + 1_000} {LOW + 1_999}"})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW + 1_000} {LOW + 1_999}"})
     watch.reset()
     client.reset()
     fresh = burst(ground, service, 3, patience=1.3)

@@ -14,6 +14,7 @@ from lab.claims.findings import Conntrack
 from lab.sysctl.names import to_path
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground
+from loadgen.sample import ROLE_CLIENT
 from loadgen.sampling import sysctls_in_force
 
 MAX: Final = "net.netfilter.nf_conntrack_max"
@@ -37,7 +38,7 @@ def sizes(ground: Ground) -> Conntrack:
         Path("/proc/sys", to_path(key)).exists() for key in (OLD_MAX, OLD_BUCKETS)
     )
     modes = ground.inside(
-        "client", lambda: {key: Path("/proc/sys", to_path(key)).stat().st_mode for key in KEYS}
+        ROLE_CLIENT, lambda: {key: Path("/proc/sys", to_path(key)).stat().st_mode for key in KEYS}
     )
     settable = [key for key, mode in modes.items() if mode & _WRITE_BITS]
     fixed = [key for key in KEYS if key not in settable]

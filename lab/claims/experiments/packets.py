@@ -15,6 +15,7 @@ from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import Delayed, Packets, StraySegments
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground, sleep
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 RTT: Final = 0.04
 """Seconds: a thousand times the lab's own round trip, so that nothing else counts."""
@@ -56,7 +57,7 @@ def _connections(ground: Ground, capture: Capture, manner: _Manner) -> list[list
     found = []
     for _ in range(_CONNECTIONS):
         capture.take()
-        ground.inside("client", one)
+        ground.inside(ROLE_CLIENT, one)
         found.append(capture.connection())
     return found
 
@@ -115,7 +116,7 @@ def delayed(ground: Ground) -> Delayed:
             replies.append(time.perf_counter() - started)
 
     for _ in range(_CONNECTIONS):
-        ground.inside("client", one)
+        ground.inside(ROLE_CLIENT, one)
     connect, reply = median(connects), median(replies)
     return Delayed(
         rtt=RTT,
@@ -148,8 +149,8 @@ def stray(ground: Ground) -> StraySegments:
     The server's side has forgotten the connection and would answer the client's ACK with RST, which
     ends TIME_WAIT (RFC 1337); each segment therefore meets a TIME_WAIT socket of its own.
     """
-    capture = Capture(ground, "server")
-    watch = ground.watch("client")
+    capture = Capture(ground, ROLE_SERVER)
+    watch = ground.watch(ROLE_CLIENT)
     answers, survivors = [], []
     for number, wanted in enumerate(("fin", "data")):
         service = serve(ground, PORT + number)
@@ -159,7 +160,7 @@ def stray(ground: Ground) -> StraySegments:
         if not frames:
             raise UntestableError(f"the server's {wanted} was not captured")
         # What the server's side says to the client's answer must not reach it.
-        ground.set("client", {"net.ipv4.tcp_rfc1337": 1})
+        ground.set(ROLE_CLIENT, {"net.ipv4.tcp_rfc1337": 1})
         before = watch.value(TIME_WAIT)
         answers.append(_answer(capture, frames[-1]))
         sleep(0.05)
@@ -196,7 +197,7 @@ def _exchange(ground: Ground, service: Service) -> None:
                 client.close()
                 server.recv(1)
 
-    ground.inside("client", body)
+    ground.inside(ROLE_CLIENT, body)
 
 
 EXPERIMENTS = (

@@ -17,6 +17,7 @@ from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.findings import PortDefaults, PortSearch, StolenPort, UsablePorts
 from lab.testbed.ground import Ground
 from loadgen.outcome import errno_name
+from loadgen.sample import ROLE_CLIENT
 from loadgen.sampling import parse
 
 RANGE = "net.ipv4.ip_local_port_range"
@@ -28,7 +29,7 @@ _FEW, _SEARCHED = 100, 4_000
 
 def defaults(ground: Ground) -> PortDefaults:
     """Read the range."""
-    text = ground.get("client", RANGE) or ""
+    text = ground.get(ROLE_CLIENT, RANGE) or ""
     low, high = parse.port_range(text.encode())
     return PortDefaults(
         low=low,
@@ -41,13 +42,13 @@ def defaults(ground: Ground) -> PortDefaults:
 def usable(ground: Ground) -> UsablePorts:
     """Open connections until there is no port left; then to another port, and another address."""
     services = [serve(ground), serve(ground, PORT + 1), serve(ground, address=ground.servers[1])]
-    ground.set("client", {RANGE: f"{LOW} {LOW + _FEW - 1}", REUSE: 0})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _FEW - 1}", REUSE: 0})
     first = burst(ground, services[0], _FEW + 50)
-    watch = ground.watch("client")
+    watch = ground.watch(ROLE_CLIENT)
     failing = burst(ground, services[0], 50)
     moved = watch.counters_moved()
     other_port, other_address = (burst(ground, one, _FEW + 50).opened for one in services[1:])
-    ground.set("client", {RANGE: f"{LOW} {LOW + 2 * _FEW - 1}"})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + 2 * _FEW - 1}"})
     more = burst(ground, services[0], 2 * _FEW).opened
     error = ", ".join(failing.errors) or "none"
     return UsablePorts(
@@ -93,7 +94,7 @@ def _quarters(
 def search(ground: Ground) -> PortSearch:
     """Time each connect() while a range fills up, then the same for sockets with their own range."""
     high = LOW + _SEARCHED - 1
-    ground.set("client", {RANGE: f"{LOW} {high}", REUSE: 0})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {high}", REUSE: 0})
     first, last, ports, failing = _quarters(ground, serve(ground), None)
     half = ports[: _SEARCHED // 2]
     same = sum(port % 2 == LOW % 2 for port in half) / len(half)
@@ -140,19 +141,19 @@ def _daemon(ground: Ground, port: int, *, shared: bool = False) -> str:
                 return errno_name(error.errno or errno.EIO)
         return "ok"
 
-    return ground.inside("client", bind)
+    return ground.inside(ROLE_CLIENT, bind)
 
 
 def stolen(ground: Ground) -> StolenPort:
     """Let outgoing connections take a daemon's port, then start the daemon."""
     service = serve(ground)
-    ground.set("client", {RANGE: f"{PORT} {PORT + 1}", REUSE: 0})
+    ground.set(ROLE_CLIENT, {RANGE: f"{PORT} {PORT + 1}", REUSE: 0})
     taken = burst(ground, service, 2, hold=True)
     while_open, shared = _daemon(ground, PORT), _daemon(ground, PORT, shared=True)
     taken.release()
     burst(ground, service, 2)
     after = _daemon(ground, PORT, shared=True)
-    ground.set("client", {RANGE: f"{LOW} {LOW + 3}", RESERVED: f"{LOW}-{LOW + 1}"})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + 3}", RESERVED: f"{LOW}-{LOW + 1}"})
     reserved = burst(ground, service, 4, hold=True)
     took, bound = LOW in reserved.ports, _daemon(ground, LOW)
     return StolenPort(

@@ -17,6 +17,7 @@ from lab.claims.experiments.ports import LOW, RANGE, REUSE
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import ReuseConditions, ReuseModes, ReuseRate, ReuseSettings
 from lab.testbed.ground import Ground, sleep
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 RECYCLED: Final = "netstat_TcpExt_TWRecycled"
 STAMPS: Final = "net.ipv4.tcp_timestamps"
@@ -29,10 +30,10 @@ _WAIT: Final = 2.2
 
 def settings(ground: Ground) -> ReuseSettings:
     """Read the default and try which values the kernel takes."""
-    default = ground.get("client", REUSE) or ""
-    stamps = ground.get("client", STAMPS) or ""
-    recycle = ground.get("client", "net.ipv4.tcp_tw_recycle") is not None
-    accepted = [value for value in range(-1, 5) if ground.accepts("client", REUSE, value)]
+    default = ground.get(ROLE_CLIENT, REUSE) or ""
+    stamps = ground.get(ROLE_CLIENT, STAMPS) or ""
+    recycle = ground.get(ROLE_CLIENT, "net.ipv4.tcp_tw_recycle") is not None
+    accepted = [value for value in range(-1, 5) if ground.accepts(ROLE_CLIENT, REUSE, value)]
     return ReuseSettings(
         default=default,
         accepted=accepted,
@@ -50,20 +51,20 @@ def modes(ground: Ground) -> ReuseModes:
     """Use the range up toward one destination a value, wait, and try again under each value."""
     values = ("0", "1", "2")
     services = {value: serve(ground, PORT + int(value)) for value in values}
-    services["2 on loopback"] = serve(ground, PORT + 3, role="client", address="127.0.0.1")
-    ground.set("client", {RANGE: f"{LOW} {LOW + _PORTS - 1}", REUSE: 0})
+    services["2 on loopback"] = serve(ground, PORT + 3, role=ROLE_CLIENT, address="127.0.0.1")
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _PORTS - 1}", REUSE: 0})
     for service in services.values():
         burst(ground, service, _PORTS)
-    watch = ground.watch("client")
+    watch = ground.watch(ROLE_CLIENT)
     sleep(_WAIT)
     idle_before = watch.value(TIME_WAIT)
-    ground.set("client", {REUSE: 1})
+    ground.set(ROLE_CLIENT, {REUSE: 1})
     sleep(1.0)
     idle_after = watch.value(TIME_WAIT)
     again: dict[str, int] = {}
     recycled: dict[str, int] = {}
     for name, service in services.items():
-        ground.set("client", {REUSE: name[0]})
+        ground.set(ROLE_CLIENT, {REUSE: name[0]})
         watch.reset()
         again[name] = burst(ground, service, _PORTS).opened
         recycled[name] = watch.moved(RECYCLED)
@@ -89,29 +90,29 @@ def modes(ground: Ground) -> ReuseModes:
 
 def conditions(ground: Ground) -> ReuseConditions:
     """Try what reuse depends on, each condition toward a destination of its own."""
-    ground.set("client", {RANGE: f"{LOW} {LOW + _PORTS - 1}", REUSE: 0})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _PORTS - 1}", REUSE: 0})
     stamps = {}
     for number, (client, server) in enumerate(((1, 1), (0, 1), (1, 0), (0, 0))):
-        ground.set("client", {STAMPS: client})
-        ground.set("server", {STAMPS: server})
+        ground.set(ROLE_CLIENT, {STAMPS: client})
+        ground.set(ROLE_SERVER, {STAMPS: server})
         stamps[f"{client},{server}"] = serve(ground, PORT + number)
         burst(ground, stamps[f"{client},{server}"], _PORTS)
-    ground.set("client", {STAMPS: 1})
-    ground.set("server", {STAMPS: 1, REUSE: 1})
+    ground.set(ROLE_CLIENT, {STAMPS: 1})
+    ground.set(ROLE_SERVER, {STAMPS: 1, REUSE: 1})
     lone, late, early = (serve(ground, PORT + number) for number in (4, 5, 6))
     for service in (lone, late, early):
         burst(ground, service, _PORTS)
     sleep(_WAIT)
     only_on_server = burst(ground, lone, _PORTS).opened
-    ground.set("client", {REUSE: 1})
+    ground.set(ROLE_CLIENT, {REUSE: 1})
     by_stamps = {}
     for name, service in stamps.items():
         # A new connection's own timestamps are as its case has them.
-        ground.set("client", {STAMPS: name[0]})
-        ground.set("server", {STAMPS: name[2]})
+        ground.set(ROLE_CLIENT, {STAMPS: name[0]})
+        ground.set(ROLE_SERVER, {STAMPS: name[2]})
         by_stamps[name] = burst(ground, service, _PORTS).opened
-    ground.set("client", {STAMPS: 1})
-    ground.set("server", {STAMPS: 1})
+    ground.set(ROLE_CLIENT, {STAMPS: 1})
+    ground.set(ROLE_SERVER, {STAMPS: 1})
     bound = burst(ground, early, _PORTS, prepare=bind_early(ground.source))
     bound_late = burst(ground, late, _PORTS, prepare=bind_late(ground.source))
     error = ", ".join(bound.errors) or "none"
@@ -151,16 +152,16 @@ def _first_reuse(ground: Ground, port: int) -> float | None:
 
 def rate(ground: Ground) -> ReuseRate:
     """Measure how old a port must be, with the kernel's own delay and with a shorter one."""
-    ground.set("client", {RANGE: f"{LOW} {LOW + 1}", REUSE: 1})
-    setting = ground.get("client", DELAY)
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + 1}", REUSE: 1})
+    setting = ground.get(ROLE_CLIENT, DELAY)
     delay = _first_reuse(ground, PORT)
     short, short_delay = None, None
     if setting is not None:
         short = 200
-        ground.set("client", {DELAY: short})
+        ground.set(ROLE_CLIENT, {DELAY: short})
         short_delay = _first_reuse(ground, PORT + 1)
-        ground.set("client", {DELAY: setting})
-    ground.set("client", {RANGE: f"{LOW} {LOW + _PORTS - 1}"})
+        ground.set(ROLE_CLIENT, {DELAY: setting})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + _PORTS - 1}"})
     service = serve(ground, PORT + 2)
     pause, seconds = 1 / 400, 3.0
     started = time.monotonic()

@@ -23,6 +23,7 @@ from lab.claims.findings import Holders, Lifetimes
 from lab.testbed import tracking
 from lab.testbed.base import TestbedError, UntestableError
 from lab.testbed.ground import Ground, Watch, sleep
+from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.sampling import PortReader
 
 TIME_WAIT: Final = "sockstat_TCP_tw"
@@ -38,7 +39,7 @@ _LOOK: Final = 0.1
 def _track(ground: Ground) -> bool:
     """Make the client track its connections; tell whether it does."""
     try:
-        tracking.enable(ground.namespace("client"))
+        tracking.enable(ground.namespace(ROLE_CLIENT))
     except TestbedError:
         return False
     return True
@@ -75,7 +76,7 @@ def _watch_them_go(ground: Ground, closed: Mapping[int, float]) -> tuple[dict[in
 def lifetimes(ground: Ground) -> Lifetimes:
     """Close groups of connections, half a second apart, and watch their ports become free."""
     services = [serve(ground, PORT + number) for number in range(1 + _GROUPS)]
-    ground.set("client", {"net.ipv4.tcp_fin_timeout": FIN_TIMEOUT, REUSE: 0})
+    ground.set(ROLE_CLIENT, {"net.ipv4.tcp_fin_timeout": FIN_TIMEOUT, REUSE: 0})
     tracked = _track(ground)
     closed = {}
     for service in services:
@@ -95,7 +96,7 @@ def lifetimes(ground: Ground) -> Lifetimes:
     ]
     entries = None
     if tracked:
-        listed = tracking.entries(ground.namespace("client"))
+        listed = tracking.entries(ground.namespace(ROLE_CLIENT))
         entries = [entry for entry in listed if entry.port == PORT + 1]
         left = max((entry.left for entry in entries), default=0)
         evidence.append(
@@ -126,9 +127,9 @@ def _settled(client: Watch, server: Watch) -> tuple[int, int]:
 
 def holders(ground: Ground) -> Holders:
     """Close connections in each way and count the TIME_WAIT sockets on both sides."""
-    watches = ground.watch("client"), ground.watch("server")
+    watches = ground.watch(ROLE_CLIENT), ground.watch(ROLE_SERVER)
     left: dict[Close, tuple[int, int]] = {}
-    ground.set("client", {REUSE: 0})
+    ground.set(ROLE_CLIENT, {REUSE: 0})
     ways: tuple[Close, ...] = ("client", "server", "rst")
     for number, close in enumerate(ways):
         for watch in watches:
@@ -136,7 +137,7 @@ def holders(ground: Ground) -> Holders:
         burst(ground, serve(ground, PORT + number), _SOCKETS, close=close)
         left[close] = _settled(*watches)
     ports = 50
-    ground.set("client", {RANGE: f"{LOW} {LOW + ports - 1}"})
+    ground.set(ROLE_CLIENT, {RANGE: f"{LOW} {LOW + ports - 1}"})
     opened = burst(ground, serve(ground, PORT + 3), 500, close="server").opened
     return Holders(
         connections=_SOCKETS,

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from lab.sysctl.apply import Applied
-from lab.testbed.base import CLIENT, ROLES, SERVER, TestbedError, Tuned
+from lab.testbed.base import ROLES, TestbedError, Tuned
 from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import Container, Engine, Network, Spec
@@ -23,7 +23,7 @@ from lab.testbed.docker.inside import watch
 from lab.testbed.docker.orders import Load
 from lab.testbed.faults import Fault
 from loadgen.run import rundir
-from loadgen.sample import ROLE_HOST
+from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
 
 STOP_GRACE: Final = 15.0
 """Seconds an interrupted run has to save its results."""
@@ -89,7 +89,7 @@ class DockerSite:
         inner, out = _redirect(arguments)
         order = Load(sources=self.sources[1:], arguments=tuple(inner), keys=self.ordered.keys)
         spec = Spec(
-            name=self.engine.name(CLIENT),
+            name=self.engine.name(ROLE_CLIENT),
             command=["load", msgspec.json.encode(order).decode()],
             network=self.network,
             address=self.sources[0],
@@ -125,7 +125,7 @@ class DockerSite:
             run = folder / orders.RUN.name
             if out is not None and run.is_dir():
                 _copy(run, out)
-                seen = [folder / orders.watched(role).name for role in (SERVER, ROLE_HOST)]
+                seen = [folder / orders.watched(role).name for role in (ROLE_SERVER, ROLE_HOST)]
                 problems = watch.merge(out, seen)
                 self.notes = tuple(dict.fromkeys((*self.notes, *problems)))
         client.remove()

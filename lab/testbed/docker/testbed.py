@@ -27,7 +27,7 @@ import msgspec
 import trio
 
 from lab.sysctl.apply import Applied
-from lab.testbed.base import ROLES, SERVER, SitePlan, TestbedError, Tuned
+from lab.testbed.base import ROLES, SitePlan, TestbedError, Tuned
 from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
@@ -37,7 +37,7 @@ from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
 from lab.testbed.host.settings import host_wide
 from lab.testbed.servers import Kind, kind_of
 from loadgen.fleet.owner import boot_id
-from loadgen.sample import ROLE_HOST
+from loadgen.sample import ROLE_HOST, ROLE_SERVER
 
 MAX_SERVERS: Final = 200
 """Containers that one site takes: a bridge has 1,023 ports, and each container a few processes."""
@@ -173,8 +173,8 @@ class DockerTestbed:
         )
         specs = [
             Spec(
-                name=engine.name(f"{SERVER}-{number}"),
-                command=[SERVER, _serve(plan, ordered, first=number == 1)],
+                name=engine.name(f"{ROLE_SERVER}-{number}"),
+                command=[ROLE_SERVER, _serve(plan, ordered, first=number == 1)],
                 network=network,
                 address=address,
                 volume=volume,

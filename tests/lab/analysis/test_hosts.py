@@ -48,7 +48,7 @@ def test_the_drops_of_a_box_or_the_evidence_of_a_cause_tell_whose_limit_it_was()
     [
         (["client"], False, "The limit lies on the NAT, and the tuning changes the client alone: no "
          "setting of that host can move it. What can belongs on the NAT: --after nat=FILE."),
-        (["client", "server"], False, "changes the client and the servers' host alone: no setting of "
+        (["client", "server"], False, "changes the client and the server's host alone: no setting of "
          "those hosts can move it"),
         (["nat"], True, "The limit lay on the NAT, and its own tuning moved it."),
         (["nat"], False, "The limit lies on the NAT, and its tuning did not move it."),
