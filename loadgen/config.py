@@ -15,7 +15,7 @@ import msgspec
 
 from loadgen import schedule as schedules
 from loadgen.target import Network, Target, parse_target
-from loadgen.units import exact
+from loadgen.units import exact, whole
 
 CloseMode = Literal["client", "server", "rst"]
 ClientKind = Literal["raw", "pymemcache"]
@@ -248,6 +248,7 @@ def parse_mix(text: str) -> float:
         return 1.0 if text == "get" else 0.0
     law, _, rest = text.partition(":")
     gets, _, sets = rest.partition("/")
-    if law == "mix" and gets.isdecimal() and sets.isdecimal() and int(gets) + int(sets) > 0:
-        return int(gets) / (int(gets) + int(sets))
+    first, second = whole(gets), whole(sets)
+    if law == "mix" and first is not None and second is not None and first + second > 0:
+        return first / (first + second)
     raise ValueError(f"{text!r} is not an operation: write get, set or mix:90/10")

@@ -20,9 +20,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from loadgen.units import shortened
+
 ENDLESS: Final = 1 << 62
 """More arrivals than any law has: what a search among them may go up to."""
 NAMES = "constant, poisson, ramp:FROM-TO, steps:R1,R2,…"
+MOST_RATE: Final = 10_000_000
+"""Arrivals a second: a hundred times what a machine can open."""
 
 
 class Schedule(Protocol):
@@ -196,8 +200,11 @@ def _rate(text: str, whole: str) -> float:
         rate = float(text)
     except ValueError:
         rate = math.nan
-    if not (math.isfinite(rate) and rate >= 0):
-        raise ValueError(f"{text!r} in {whole!r} is not a rate: write arrivals per second")
+    if not 0 <= rate <= MOST_RATE:
+        raise ValueError(
+            f"{shortened(text)} in {shortened(whole)} is not a rate: write arrivals per second, at most "
+            f"{MOST_RATE:,}"
+        )
     return rate
 
 

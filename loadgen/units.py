@@ -41,6 +41,11 @@ def parse_duration(text: str) -> float:
     return total
 
 
+def whole(text: str, digits: int = 9) -> int | None:
+    """Return the number that up to so many ASCII digits write; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= digits else None
+
+
 def shortened(text: str, most: int = 40) -> str:
     """Return a text as a message shows it: quoted, on one line, and cut where it is endless."""
     return repr(text if len(text) <= most else f"{text[:most]}…")

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from loadgen.cli import types
+from loadgen.units import shortened, whole
 
 MOST_HOSTS: Final = 4096
 """Servers, or client addresses, that a testbed makes."""
@@ -17,9 +18,13 @@ THIS_HOST: Final = "this-host"
 def _room(text: str) -> int | str:
     if text in {"auto", "all"}:
         return text
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError(f"{text!r} is no number of entries; write a whole number, auto or all")
-    return int(text)
+    number = whole(text)
+    if number is None:
+        raise ValueError(
+            f"{shortened(text)} is no number of entries; write a whole number of up to nine digits, "
+            "auto or all"
+        )
+    return number
 
 
 ROOM: Final = types.Parsed("room", _room)

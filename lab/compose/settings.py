@@ -10,7 +10,7 @@ import msgspec
 from lab.analysis.records import AFTER, BEFORE, ExperimentConfig
 from lab.sysctl.tuning import Setting, to_text
 from loadgen.config import CloseMode, LoadOptions, parse_mix
-from loadgen.units import parse_duration, spaced
+from loadgen.units import parse_duration, spaced, whole
 
 MAX_TRIALS: Final = 50
 """Of each arm: every trial is a container, and a Docker network has some 250 addresses to give."""
@@ -105,9 +105,10 @@ def _number(text: str, low: float, high: float) -> float:
 
 
 def _count(text: str, low: int, high: int) -> int:
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+    number = whole(text)
+    if number is None or not low <= number <= high:
         raise ValueError(f"not a whole number from {low} to {high}")
-    return int(text)
+    return number
 
 
 def _seconds(text: str, most: float) -> float:

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
-from loadgen.units import spaced
+from loadgen.units import spaced, whole
 
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 
@@ -36,9 +36,11 @@ def ports(value: str) -> tuple[tuple[int, int], ...] | None:
     spans = []
     for part in filter(None, "".join(value.split()).split(",")):
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        low = whole(first)
+        high = whole(last) if dash else low
+        if low is None or high is None:
             return None
-        spans.append((int(first), int(last) if dash else int(first)))
+        spans.append((low, high))
     merged: list[tuple[int, int]] = []
     for first_port, last_port in sorted(spans):
         if merged and first_port <= merged[-1][1] + 1:

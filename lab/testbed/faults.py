@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from loadgen.units import format_duration, parse_duration
+from loadgen.units import format_duration, parse_duration, whole
 
 Action = Literal["kill", "restart", "pause", "resume", "disconnect", "reconnect"]
 
@@ -56,13 +56,13 @@ def parse_fault(text: str) -> Fault:
     action = next((known for known in ACTIONS if known == verb), None)
     if action is None:
         raise ValueError(f"{text!r}: {verb!r} is not one of {', '.join(ACTIONS)}")
-    number = target.removeprefix(_TARGET)
-    if number == target or not (number.isascii() and number.isdigit()) or int(number) < 1:
+    number = whole(target.removeprefix(_TARGET)) if target.startswith(_TARGET) else None
+    if not number:
         raise ValueError(f"{text!r}: {target!r} is not a server: write server-1, server-2, …")
     at = parse_duration(moment)
     if not 0 <= at < float("inf"):
         raise ValueError(f"{text!r}: a trial has no moment {moment!r}")
-    return Fault(at, int(number) - 1, action)
+    return Fault(at, number - 1, action)
 
 
 def check_faults(faults: Iterable[Fault], *, servers: int, duration: float) -> tuple[Fault, ...]:

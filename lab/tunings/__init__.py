@@ -152,7 +152,10 @@ def plan_for(
 
 
 def _from_file(written: str) -> Tuning:
-    path = Path(written).expanduser()
+    try:
+        path = Path(written).expanduser()
+    except RuntimeError:
+        raise TuningError(f"cannot read the tuning {written}: there is no such user") from None
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)

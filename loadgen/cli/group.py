@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.units import one_line
+from loadgen.units import one_line, shortened
 
 
 class LazyGroup(click.Group):
@@ -41,9 +41,16 @@ class LazyGroup(click.Group):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse what no program can be given, though it can be called with: it names no file."""
-        if any("\0" in word for word in args):
-            raise click.UsageError("a word of the command line holds a NUL; leave it out", ctx)
+        """Refuse words that no record can hold: what is asked for goes into JSON as it is."""
+        for word in args:
+            try:
+                word.encode()
+            except UnicodeEncodeError:
+                reason = "is not UTF-8; rename what it names"
+            else:
+                reason = "holds a NUL; leave it out" if "\0" in word else ""
+            if reason:
+                raise click.UsageError(f"the word {shortened(word)} {reason}", ctx)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -74,7 +81,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:
 
 def say(message: str, kind: str = "error") -> None:
     """Print a message on stderr: one line, whatever a user or a file has put into it."""
-    click.echo(f"{kind}: {one_line(message)}", err=True)
+    click.echo(one_line(f"{kind}: {message}"), err=True)
 
 
 def fail(message: str, code: Exit = Exit.USAGE) -> NoReturn:
@@ -108,6 +115,10 @@ def run_command(group: click.Group) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(int(Exit.UNEXPECTED)) from None
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            # A name that is too long, a folder that is not ours to look into: found wherever a
+            # file is looked for, and always the fault of the name.
+            fail(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}; name another file")
         if os.environ.get("CHURNLAB_TRACEBACK"):
             raise
         fail(

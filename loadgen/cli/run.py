@@ -272,7 +272,11 @@ from loadgen.cli.group import fail
     "--image", default="churnlab", show_default=True, help="The image of a fleet's shards."
 )
 @click.option(
-    "--seed", type=int, default=1, show_default=True, help="Draws keys and Poisson arrivals."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=1,
+    show_default=True,
+    help="Draws keys and Poisson arrivals.",
 )
 @click.option(
     "--out",

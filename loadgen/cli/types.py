@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import click
 
+from loadgen.schedule import MOST_RATE
 from loadgen.target import Network
-from loadgen.units import parse_duration, shortened
+from loadgen.units import parse_duration, shortened, whole
 
 MAX_SHARDS: Final = 100_000
 """More machines than anybody has; arrival numbers stay far below 2**63 with it."""
@@ -49,8 +50,8 @@ def _rate(text: str) -> float | str:
         value = float(text)
     except ValueError:
         raise ValueError(f"{text!r} is not a rate: write connections per second") from None
-    if not 0 < value <= 10_000_000:
-        raise ValueError(f"{text!r}: a rate is above 0 and at most 10,000,000 a second")
+    if not 0 < value <= MOST_RATE:
+        raise ValueError(f"{text!r}: a rate is above 0 and at most {MOST_RATE:,} a second")
     return value
 
 
@@ -62,7 +63,7 @@ def _fixed_rate(text: str) -> float | str:
 
 def _port_range(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
-    first, last = _whole(low), _whole(high)
+    first, last = whole(low), whole(high)
     if first is None or last is None or not 1 <= first <= last <= 65535:
         raise ValueError(
             f"{shortened(text)} is not a port range: write LOW-HIGH, such as 32768-60999"
@@ -70,14 +71,9 @@ def _port_range(text: str) -> tuple[int, int]:
     return first, last
 
 
-def _whole(text: str) -> int | None:
-    """Return the number that up to nine digits write; None for anything else."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
-
-
 def _shard(text: str) -> tuple[int, int]:
     first, _, second = text.partition("/")
-    index, count = _whole(first), _whole(second)
+    index, count = whole(first), whole(second)
     if index is None or count is None or not 1 <= index <= count <= MAX_SHARDS:
         raise ValueError(
             f"{shortened(text)} is not a shard: write I/N with I from 1 to N, such as 2/3, "
@@ -89,7 +85,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _network(text: str) -> Network:
     # ipaddress takes netmasks and host masks too: 8.8.8.8/0.0.0.255 would open a /24.
     _, slash, prefix = text.partition("/")
-    masked = slash and _whole(prefix) is None
+    masked = slash and whole(prefix) is None
     try:
         return ipaddress.ip_network("" if masked else text, strict=False)
     except ValueError:
@@ -101,7 +97,7 @@ def _network(text: str) -> Network:
 def _workers(text: str) -> int | None:
     if text == "auto":
         return None
-    number = _whole(text)
+    number = whole(text)
     if number is None or not 1 <= number <= 1024:
         raise ValueError(f"{shortened(text)} is not a number of workers: write auto or 1 to 1024")
     return number
@@ -110,9 +106,10 @@ def _workers(text: str) -> int | None:
 def _size(text: str) -> int:
     digits = text.rstrip("KMGkmg")
     factor = {"": 0, "K": 1, "M": 2, "G": 3}.get(text[len(digits) :].upper())
-    if factor is None or not digits.isdecimal() or len(digits) > 12:
-        raise ValueError(f"{text!r} is not a size: write bytes, or 500K, 64M, 2G")
-    size: int = int(digits) * 1024**factor
+    number = whole(digits, 12)
+    if factor is None or number is None:
+        raise ValueError(f"{shortened(text)} is not a size: write bytes, or 500K, 64M, 2G")
+    size: int = number * 1024**factor
     if not 1 << 20 <= size <= 1 << 40:
         raise ValueError(f"{text!r}: a recording takes at least 1M and at most 1024G")
     return size
@@ -120,20 +117,22 @@ def _size(text: str) -> int:
 
 def _listen(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not (colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+    number = whole(port)
+    if not colon or number is None or number > 65535:
         raise ValueError(f"{text!r} is not an address to listen on: write :PORT or HOST:PORT")
     host = host.strip("[]")
     labels = host.rstrip(".").split(".") if host else []
     if ":" not in host and not all(0 < len(label) <= 63 and label.isascii() for label in labels):
         raise ValueError(f"{text!r} is not an address to listen on: {host!r} is no name of a host")
-    return host, int(port)
+    return host, number
 
 
 def _collector(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
-    if not (colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+    number = whole(port)
+    if not colon or number is None or not 0 < number <= 65535:
         raise ValueError(f"{text!r} is not an address to be reached at: write :PORT or HOST:PORT")
-    return host.strip("[]"), int(port)
+    return host.strip("[]"), number
 
 
 def _sysctl(text: str) -> tuple[str, str]:

@@ -41,7 +41,7 @@ _EPILOG = (
 )
 @click.option(
     "--pid",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1 << 22),
     multiple=True,
     help="Also watch the open files of this process, such as the client's.",
 )

@@ -367,7 +367,8 @@ def read_key(path: Path) -> bytes:
         ValueError: when there is none in the file.
     """
     try:
-        key = path.read_bytes()
+        with path.open("rb") as file:
+            key = file.read(wire.KEY + 1)
     except OSError as error:
         raise ValueError(f"cannot read the fleet's key {path}: {error.strerror}") from None
     if len(key) != wire.KEY:
