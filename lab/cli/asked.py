@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from lab.testbed.base import ProxyKind, SitePlan, Topology
+from lab.testbed.servers import STATUS_PATH
 from loadgen.config import CloseMode, LoadOptions
 
 Rate = float | Literal["auto", "max"]
@@ -106,6 +107,7 @@ class RunOptions:
             max_lateness=self.max_lateness,
             workers=self.workers,
             local_port_range=self.local_port_range,
+            status_path=STATUS_PATH.get(self.server, ""),
             tls=self.tls,
             tls_insecure=self.tls,
             thresholds=thresholds,

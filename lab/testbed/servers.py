@@ -40,6 +40,8 @@ READY_WITHIN: Final = 10.0
 """Seconds a server may take until it answers."""
 COMMAND_PORT: Final = 8080
 """Where a command of the user's own listens."""
+STATUS_PATH: Final[Mapping[str, str]] = MappingProxyType({"nginx": "/nginx_status"})
+"""Where a server shows its own figures, for loadgen's --status-path, by kind."""
 _COMMAND_URL = "tcp://{address}:{port}"
 
 
@@ -147,7 +149,7 @@ http {{
     server {{
         listen {address}:{port} {tls} backlog={backlog};
         location / {{ return 200 "hello"; }}
-        location = /nginx_status {{ stub_status; }}
+        location = {status} {{ stub_status; }}
     }}
 }}
 """
@@ -161,6 +163,7 @@ def _nginx(plan: SitePlan, address: str, stack: ExitStack) -> list[str]:
         connections=plan.memcached_connections,
         address=address,
         port=NGINX.port,
+        status=STATUS_PATH["nginx"],
         backlog=BACKLOG,
         tls="ssl" if file else "",
         certificate=f"ssl_certificate {file}; ssl_certificate_key {file};" if file else "",

@@ -11,7 +11,7 @@ import pytest
 
 from lab.testbed.base import SitePlan, TestbedError
 from lab.testbed.netns import NetnsTestbed, Prepare
-from lab.testbed.servers import KINDS, kind_of, require, self_signed
+from lab.testbed.servers import KINDS, STATUS_PATH, kind_of, require, self_signed
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
 from loadgen.outcome import Outcome
@@ -88,13 +88,13 @@ async def load(
 @pytest.mark.kernel
 @pytest.mark.parametrize("server", KINDS)
 async def test_each_kind_answers_and_says_what_it_saw(server: str, tmp_path: Path) -> None:
-    options = LoadOptions(rate=500.0, duration=0.4, max_lateness=20.0)
+    path = STATUS_PATH.get(server, "")
+    options = LoadOptions(rate=500.0, duration=0.4, max_lateness=20.0, status_path=path)
     summary = await load(SitePlan(server=server, servers=2), options, tmp_path)
     assert summary.outcomes == {Outcome.OK: 200}
     assert summary.replies == {"2xx" if server == "nginx" else "hit": 200}
     assert summary.config.protocol == {"nginx": "http"}.get(server, server)
-    if server != "nginx":
-        assert summary.kernel["server"][f"{server}_up"].last == 2
+    assert summary.kernel["server"][f"{server}_up"].last == 2
 
 
 @pytest.mark.kernel
