@@ -211,16 +211,26 @@ def _keep_apart(pids: Iterable[int]) -> None:
 
 
 @asynccontextmanager
-async def ground(chosen: argparse.Namespace) -> AsyncIterator[Ground]:
+async def ground(
+    chosen: argparse.Namespace, *, server: str = "memcached", certificate: str = ""
+) -> AsyncIterator[Ground]:
     """Make the site and warm it up: keys stored, neighbours resolved, caches filled.
 
     Args:
         chosen: with the options that `add_options` added.
+        server: what the servers are, see `SitePlan`.
+        certificate: with which they speak TLS.
 
     Raises:
         TestbedError: when it cannot be made here.
     """
-    plan = SitePlan(servers=chosen.servers, memcached_threads=chosen.memcached_threads)
+    plan = SitePlan(
+        server=server,
+        certificate=certificate,
+        servers=chosen.servers,
+        memcached_threads=chosen.memcached_threads,
+    )
+    secured = ("--tls", "--tls-insecure") if certificate else ()
     scratch = Path(tempfile.mkdtemp(prefix="churnlab-bench-"))
     try:
         async with NetnsTestbed().site(
@@ -229,7 +239,7 @@ async def ground(chosen: argparse.Namespace) -> AsyncIterator[Ground]:
             made = Ground(site, scratch, list(site.servers))
             if chosen.apart:
                 _keep_apart(site.servers)
-            await made.loadgen("--rate", "2000", "--duration", "1s")
+            await made.loadgen("--rate", "500" if secured else "2000", "--duration", "1s", *secured)
             yield made
     finally:
         shutil.rmtree(scratch)
