@@ -5,7 +5,7 @@ documentation and tests. A text may have slots, `{word}`, for what only the run 
 nobody fills is empty, so the text must read well without it.
 
 To add a cause: an entry here, a rule in `loadgen.diagnosis` that names it, and a fault in
-tests/faults/catalogue.py (or, where no test machine can be brought to it, a case in
+tests/faults/catalogue/ (or, where no test machine can be brought to it, a case in
 tests/loadgen/diagnosis/test_rules.py) that provokes it; then write docs/diagnosis.md anew.
 """
 

@@ -20,7 +20,8 @@ import msgspec
 from lab.testbed.base import TestbedError
 from loadgen import summary as records
 from loadgen.summary import Summary
-from tests.faults.catalogue import BY_NAME, CASES, Case
+from tests.faults.catalogue import BY_NAME, CASES
+from tests.faults.fault import Case
 
 PAGE = Path(__file__).parents[2] / "docs" / "diagnosis.md"
 JOBS = 5

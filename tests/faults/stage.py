@@ -1,9 +1,4 @@
-"""A small stage for one fault: a client's and a server's namespace, some box between them if asked.
-
-    client 198.18.0.1 ── veth ── 198.19.0.1 server          client ── veth ── middle ── veth ── server
-                                                          client-2 ── veth ──┘
-
-The box forwards; rules make it a NAT, and a program in it that connects to the server a proxy.
+"""A small stage for one fault: namespaces, servers in them, and a load.
 
 Everything lives in fresh namespaces that this process holds by descriptor, and every process on the
 stage dies with this one: nothing is left on the machine, whatever ends a run.
@@ -23,21 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lab.testbed import tracking
-from lab.testbed.processes import Child, enter, spawn, tool
+from lab.testbed.processes import Child, spawn, tool
 from loadgen.run import rundir
 from loadgen.sample import ROLE_GENERATOR, Sample
-from loadgen.sampling.namespace import new_namespace, run_inside
+from loadgen.sampling.namespace import run_inside
 from loadgen.summary import Summary
+from tests.faults.network import INNER, PORT, SERVER, Network
 
-CLIENT, SERVER = "198.18.0.1", "198.19.0.1"
-OTHER = "198.18.128.1"
-"""The second client's, where there is a box for it to come through."""
-INNER, OUTER = "198.18.0.254", "198.19.0.254"
-"""The box's, toward the client and toward the server."""
-PORT = 11211
 TARGET = f"{SERVER}:{PORT}"
-_TABLE = "churnlab"
 _READY_WITHIN = 10.0
 _PATIENCE = 30.0
 
@@ -63,13 +51,10 @@ class Stage:
         self.directory = directory
         self.run_directory = directory / "run"
         self._stack = ExitStack()
-        self.client = self._namespace()
-        self.server = self._namespace()
-        self.middle = self._namespace() if middle else None
-        self.other = self._namespace() if middle else None
-        sides = {"server": self.server}
-        if self.middle is not None and self.other is not None:
-            sides |= {known_as or middle: self.middle, "client-2": self.other}
+        self.network = Network(middle=bool(middle))
+        sides = {"server": self.network.server}
+        if self.network.middle is not None and self.network.other is not None:
+            sides |= {known_as or middle: self.network.middle, "client-2": self.network.other}
         self._watched = {
             role: side for role, side in sides.items() if watched is None or role in watched
         }
@@ -78,51 +63,9 @@ class Stage:
         """In the order they were started."""
         self._load: Child | None = None
 
-    def _namespace(self) -> int:
-        descriptor = new_namespace()
-        self._stack.callback(os.close, descriptor)
-        return descriptor
-
     def __enter__(self) -> Self:
         """Wire the namespaces up."""
-        client = [f"addr add {CLIENT}/16 dev lan", "link set lo up", "link set lan up"]
-        server = [f"addr add {SERVER}/16 dev lan", "link set lo up", "link set lan up"]
-        if self.middle is None:
-            self.ip(
-                self.client,
-                f"link add lan type veth peer name lan netns /proc/self/fd/{self.server}",
-                *client,
-                f"route add 198.19.0.0/16 via {SERVER} dev lan onlink",
-            )
-            self.ip(self.server, *server, f"route add 198.18.0.0/16 via {CLIENT} dev lan onlink")
-            return self
-        for number, (end, commands, other) in enumerate(
-            ((self.client, client, "198.19.0.0/16"), (self.server, server, "198.18.0.0/16"))
-        ):
-            gateway = (INNER, OUTER)[number]
-            self.ip(
-                end,
-                f"link add lan type veth peer name lan{number} netns /proc/self/fd/{self.middle}",
-                *commands,
-                f"route add {other} via {gateway}",
-            )
-            self.ip(
-                self.middle,
-                f"addr add {gateway}/16 dev lan{number}",
-                f"link set lan{number} up",
-            )
-        assert self.other is not None
-        self.ip(
-            self.other,
-            f"link add lan type veth peer name lan2 netns /proc/self/fd/{self.middle}",
-            f"addr add {OTHER}/24 dev lan",
-            "link set lo up",
-            "link set lan up",
-            "route add default via 198.18.128.254",
-        )
-        self.ip(self.middle, "addr add 198.18.128.254/24 dev lan2", "link set lan2 up")
-        self.ip(self.middle, "link set lo up")
-        self.sysctl(self.middle, "net.ipv4.ip_forward", "1")
+        self._stack.enter_context(self.network)
         return self
 
     def __exit__(
@@ -134,106 +77,13 @@ class Stage:
         """End every process and let the namespaces go."""
         self._stack.close()
 
-    # --- the namespaces ---------------------------------------------------------------------
-
-    def side(self, role: str) -> int:
-        """Return the namespace of `client`, `client-2`, `server` or `middle`."""
-        descriptor = {
-            "client": self.client,
-            "client-2": self.other,
-            "server": self.server,
-            "middle": self.middle,
-        }[role]
-        assert descriptor is not None
-        return descriptor
-
-    def inside(self, namespace: int, call: Callable[[], object]) -> None:
-        """Call something inside a namespace."""
-        run_inside(namespace, call)
-
-    def command(self, namespace: int, *words: str, text: str = "") -> str:
-        """Run a system tool inside a namespace and return what it printed.
-
-        Raises:
-            RuntimeError: when it fails, with what it said.
-        """
-        inherit = [
-            fd for fd in (self.client, self.server, self.middle, self.other) if fd is not None
-        ]
-        done = subprocess.run(
-            [*enter(namespace), tool(words[0]), *words[1:]],
-            input=text.encode(),
-            capture_output=True,
-            pass_fds=inherit,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(words)}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout.decode()
-
-    def ip(self, namespace: int, *commands: str) -> None:
-        """Run ip(8) commands inside a namespace."""
-        self.command(namespace, "ip", "-batch", "-", text="\n".join(commands) + "\n")
-
-    def sysctl(self, namespace: int, name: str, value: str) -> None:
-        """Write a sysctl inside a namespace."""
-        path = Path("/proc/sys", name.replace(".", "/"))
-        run_inside(namespace, lambda: path.write_text(value))
-
-    def masquerade(self, to: str = "") -> None:
-        """Make the box a NAT: what leaves for the server gets its address, and ports of `to`."""
-        assert self.middle is not None
-        self.command(
-            self.middle,
-            "nft",
-            "-f",
-            "-",
-            text=f"table ip {_TABLE}_nat {{\nchain out {{\n"
-            "type nat hook postrouting priority 100; policy accept;\n"
-            f"oifname lan1 meta l4proto tcp masquerade {to}\n}}\n}}\n",
-        )
-
-    def rule(self, namespace: int, hook: str, rule: str) -> None:
-        """Add an nft rule to a chain of its own at `hook`: prerouting, input, forward or output."""
-        self.command(
-            namespace,
-            "nft",
-            "-f",
-            "-",
-            text=f"table inet {_TABLE} {{ chain {hook} {{\n"
-            f"type filter hook {hook} priority 0; policy accept;\n{rule}\n}}\n}}\n",
-        )
-
-    def lose(self, namespace: int, percent: int) -> None:
-        """Lose some of the SYN/ACKs that reach the namespace's device, before anything counts them."""
-        self.command(
-            namespace,
-            "nft",
-            "-f",
-            "-",
-            text=f"table netdev {_TABLE} {{\nchain loss {{\n"
-            "type filter hook ingress device lan priority 0; policy accept;\n"
-            f"tcp flags & (syn|ack) == (syn|ack) numgen random mod 100 < {percent} drop\n}}\n}}\n",
-        )
-
-    def track(self, namespace: int) -> None:
-        """Make the namespace track connections."""
-        tracking.enable(namespace)
-
-    def fill_conntrack(self, namespace: int, room: int) -> None:
-        """Fill the namespace's table with entries of others, leaving `room` for our own."""
-        tracking.fill(namespace, tracking.room(namespace) - room)
-        lacking = tracking.room(namespace) - room
-        if lacking > 0:
-            raise RuntimeError(f"the table has room for {lacking} entries more than it should")
-
     # --- servers ----------------------------------------------------------------------------
 
     def start(
         self, *command: str, address: tuple[str, int] = (SERVER, PORT), namespace: int | None = None
     ) -> None:
         """Start a server, in the server's namespace by default, and wait until it listens."""
-        where = self.server if namespace is None else namespace
+        where = self.network.server if namespace is None else namespace
         log = os.open(self.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             child = spawn(list(command), namespace=where, output=log)
@@ -255,7 +105,7 @@ class Stage:
         self.start(
             *(tool("haproxy"), "-db", "-f", str(file)),
             address=(INNER, PORT),
-            namespace=self.middle,
+            namespace=self.network.middle,
         )
 
     def memcached(self, *options: str) -> None:
@@ -307,7 +157,7 @@ class Stage:
                 with socket.create_connection((SERVER, PORT), timeout=_READY_WITHIN):
                     pass
 
-        run_inside(self.side(role), connect)
+        run_inside(self.network.side(role), connect)
 
     def leave_time_wait(self, number: int, role: str) -> None:
         """Make `number` connections of a side that the server closes first, and keeps in TIME_WAIT."""
@@ -318,7 +168,7 @@ class Stage:
                     made.sendall(b"quit\r\n")
                     made.recv(1)
 
-        run_inside(self.side(role), connect)
+        run_inside(self.network.side(role), connect)
 
     def hold(self, number: int, role: str = "server") -> None:
         """Open `number` connections to the server, from its own namespace or a side's, and keep them.
@@ -333,7 +183,7 @@ class Stage:
                 sock.connect_ex((SERVER, PORT))
             return made
 
-        for sock in run_inside(self.side(role), connect):
+        for sock in run_inside(self.network.side(role), connect):
             self._stack.callback(sock.close)
 
     # --- the load ---------------------------------------------------------------------------
@@ -359,7 +209,7 @@ class Stage:
         log = os.open(self.directory / "load.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         inherit = list(self._watched.values())
         try:
-            self._load = spawn(command, namespace=self.client, output=log, inherit=inherit)
+            self._load = spawn(command, namespace=self.network.client, output=log, inherit=inherit)
         finally:
             os.close(log)
         self._stack.callback(self._load.kill)
@@ -370,7 +220,7 @@ class Stage:
         log = os.open(self.directory / "flood.log", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             command = [sys.executable, "-I", str(script), SERVER, str(PORT)]
-            child = spawn(command, namespace=self.client, output=log)
+            child = spawn(command, namespace=self.network.client, output=log)
         finally:
             os.close(log)
         self._stack.callback(child.kill)

@@ -8,7 +8,8 @@ import pytest
 
 from loadgen.metrics import find
 from loadgen.summary import Summary
-from tests.faults.catalogue import CASES, MOMENT
+from tests.faults.catalogue import CASES
+from tests.faults.fault import MOMENT
 from tests.faults.matrix import PAGE, Result, judge
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(400)]
