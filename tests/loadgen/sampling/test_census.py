@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen.sampling import census, sock_diag
-from loadgen.sampling.census import Held, Live, Tally, look, take_census
+from loadgen.sampling.census import Held, LiveSocket, Tally, look, take_census
 from loadgen.sampling.namespace import run_inside
 from loadgen.sampling.owners import Owners
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Pool
@@ -77,7 +77,8 @@ def test_the_time_that_is_left_is_right_to_a_step(left: int) -> None:
     ((_, waits),) = tally(record(6, left) + DONE).held().values()
     ((seconds, count),) = waits.items()
     assert count == 1
-    assert 0 <= seconds - left / 1000 <= census.STEP
+    # 4.352 - 4.096 is a hair more than a step.
+    assert 0 <= seconds - left / 1000 <= census.STEP + 1e-9
 
 
 @pytest.mark.parametrize("cut", [3, 20, 60])
@@ -171,11 +172,11 @@ def test_owners_by_cgroup_and_by_inode(tmp_path: Path) -> None:
         ids[path] = folder.stat().st_ino
     pool = Pool("10.0.0.1", "10.0.0.5", 80)
     sockets = [
-        Live(pool, 1, 0, 500, ids["web.service"]),
-        Live(pool, 1, 0, 501, ids["pair.service"]),
-        Live(pool, 1, 0, 502, ids["pair.service"]),
-        Live(pool, 1, 0, 503, ids["pair.service"]),  # closed meanwhile
-        Live(pool, 1, 0, 504, None),
+        LiveSocket(pool, 1, 0, 500, ids["web.service"]),
+        LiveSocket(pool, 1, 0, 501, ids["pair.service"]),
+        LiveSocket(pool, 1, 0, 502, ids["pair.service"]),
+        LiveSocket(pool, 1, 0, 503, ids["pair.service"]),  # closed meanwhile
+        LiveSocket(pool, 1, 0, 504, None),
     ]
     found = Owners(proc, cgroups).of(sockets, 0.0)
     assert [(found[n].process, found[n].pid, found[n].cgroup) for n in range(5)] == [
