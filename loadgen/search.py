@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from loadgen.errors import ChurnlabError
+from loadgen.units import whole
 
 TIME_WAIT: Final = 60.0
 """Seconds, TCP_TIMEWAIT_LEN in include/net/tcp.h: a constant, no sysctl changes it (measured:
@@ -100,6 +101,30 @@ class Costs:
     """P6. Seconds for each port that the search passes in vain. Measured on 6.18, 2 CPUs: 0.09 µs with
     6,000 ports; with a default range 0.107 µs (640 connections a second in the collapse), and up to
     0.28 µs where the processors were busy otherwise."""
+
+
+def port_spans(text: str) -> tuple[tuple[int, int], ...]:
+    """Return a list of ports such as `6379,11211-11213` as sorted, merged, inclusive spans.
+
+    The kernel prints ip_local_reserved_ports so (proc_do_large_bitmap).
+
+    Raises:
+        ValueError: when it is not such a list, with the part that is not.
+    """
+    spans = []
+    for part in filter(None, "".join(text.split()).split(",")):
+        first, dash, last = part.partition("-")
+        low, high = whole(first), whole(last if dash else first)
+        if low is None or high is None or not low <= high <= 65_535:
+            raise ValueError(f"{part[:40]!r} is not a port, nor a range of ports")
+        spans.append((low, high))
+    merged: list[tuple[int, int]] = []
+    for span in sorted(spans):
+        if merged and span[0] <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], span[1]))
+        else:
+            merged.append(span)
+    return tuple(merged)
 
 
 def free_ports(

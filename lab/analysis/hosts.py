@@ -16,7 +16,7 @@ import msgspec
 
 from lab.analysis.records import HostFigure
 from lab.analysis.text import plural
-from loadgen.diagnosis.causes import PLACES
+from loadgen.diagnosis.causes import HOPS
 from loadgen.report.rows import ranked_causes
 from loadgen.sample import BOX_ROLES, ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import MetricRange, Summary
@@ -48,7 +48,7 @@ _FIGURES: Final = (
 
 def _called(role: str) -> str:
     """Return what the host of a role is called in a sentence."""
-    return PLACES[role].host if role in PLACES else role
+    return HOPS[role].host if role in HOPS else role
 
 
 def boxes(summaries: Sequence[Summary]) -> list[str]:

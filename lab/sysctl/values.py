@@ -6,7 +6,8 @@ import re
 from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
-from loadgen.units import spaced, whole
+from loadgen.search import port_spans
+from loadgen.units import spaced
 
 _NUMBER: Final = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 
@@ -31,23 +32,12 @@ def integers(value: str) -> tuple[int, ...] | None:
 def ports(value: str) -> tuple[tuple[int, int], ...] | None:
     """Return a port list such as `6379,11211-11213` as sorted, merged, inclusive ranges.
 
-    None when it is not a port list. This is the form the kernel prints (proc_do_large_bitmap).
+    None when it is not a port list.
     """
-    spans = []
-    for part in filter(None, "".join(value.split()).split(",")):
-        first, dash, last = part.partition("-")
-        low = whole(first)
-        high = whole(last) if dash else low
-        if low is None or high is None:
-            return None
-        spans.append((low, high))
-    merged: list[tuple[int, int]] = []
-    for first_port, last_port in sorted(spans):
-        if merged and first_port <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], last_port))
-        else:
-            merged.append((first_port, last_port))
-    return tuple(merged)
+    try:
+        return port_spans(value)
+    except ValueError:
+        return None
 
 
 _WORDS: Final = {

@@ -32,7 +32,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Hop:
     """A network namespace on the way, as causes speak of it."""
 
     name: str
@@ -47,14 +47,14 @@ class Place:
         return f"on {self.host}"
 
 
-PLACES: Final[Mapping[str, Place]] = MappingProxyType(
+HOPS: Final[Mapping[str, Hop]] = MappingProxyType(
     {
-        ROLE_CLIENT: Place("client", "client_host", "the client"),
-        ROLE_ROUTER: Place("between", "network", "the router"),
-        ROLE_HOST: Place("between", "network", "the host between client and server"),
-        ROLE_NAT: Place("nat", "network", "the NAT"),
-        ROLE_PROXY: Place("proxy", "server_host", "the proxy's host"),
-        ROLE_SERVER: Place("server", "server_host", "the server's host"),
+        ROLE_CLIENT: Hop("client", "client_host", "the client"),
+        ROLE_ROUTER: Hop("between", "network", "the router"),
+        ROLE_HOST: Hop("between", "network", "the host between client and server"),
+        ROLE_NAT: Hop("nat", "network", "the NAT"),
+        ROLE_PROXY: Hop("proxy", "server_host", "the proxy's host"),
+        ROLE_SERVER: Hop("server", "server_host", "the server's host"),
     }
 )
 """By role."""
@@ -119,7 +119,7 @@ class Family:
 
     def at(self, role: str) -> CauseKind:
         """Return the entry for the namespace of a role."""
-        place = PLACES[role]
+        place = HOPS[role]
         words = {"where": place.where}
         return CauseKind(
             f"{self.stem}_{place.name}",
@@ -524,7 +524,7 @@ CATALOGUE: Final[Mapping[str, CauseKind]] = MappingProxyType(
             *(
                 family.at(role)
                 for family in (CONNTRACK_FULL, CONNTRACK_DROPS, FIREWALL, REVERSE_PATH_FILTER)
-                for role in PLACES
+                for role in HOPS
             ),
             NAT_PORTS_EXHAUSTED,
             TIME_WAIT_ANSWERS,

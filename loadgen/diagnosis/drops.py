@@ -28,7 +28,7 @@ from loadgen.diagnosis.causes import (
     CONNTRACK_DROPS,
     CONNTRACK_FULL,
     FIREWALL,
-    PLACES,
+    HOPS,
     REVERSE_PATH_FILTER,
     SOFTNET_BACKLOG_FULL,
     UNREACHABLE,
@@ -64,11 +64,11 @@ def suspects(observation: Observation, since: float = 0.0) -> list[Suspect]:
 
 
 def _conntrack(observation: Observation, since: float) -> Iterator[Suspect]:
-    for role in PLACES:
+    for role in HOPS:
         drops = observation.change("nf_conntrack_stat_drop", role, since)
         if not drops:
             continue
-        where = PLACES[role].where
+        where = HOPS[role].where
         most = observation.most("nf_conntrack_entries", role)
         limit = observation.metric("nf_conntrack_entries_limit", role)
         evidence = [
@@ -143,7 +143,7 @@ def swallowed(observation: Observation, role: str, since: float = 0.0) -> Number
 def swallowed_evidence(observation: Observation, role: str, since: float = 0.0) -> Evidence:
     """Return the same as evidence."""
     count = swallowed(observation, role, since)
-    where = PLACES[role].where
+    where = HOPS[role].where
     return Evidence(
         metric=_IP + "InReceives",
         value=count,
@@ -175,7 +175,7 @@ def _firewalls(observation: Observation, since: float) -> Iterator[Suspect]:
             yield firewall(role, count, evidence)
     for role in dropped:
         filtered = change(_EXT + "IPReversePathFilter", role, since)
-        text = f"rp_filter {PLACES[role].where} dropped {{n}} packets"
+        text = f"rp_filter {HOPS[role].where} dropped {{n}} packets"
         counted = observation.counter(_EXT + "IPReversePathFilter", role, text, since)
         yield Suspect(REVERSE_PATH_FILTER.at(role), filtered, [counted])
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.diagnosis.causes import (
+    HOPS,
     NAT_PORTS_EXHAUSTED,
     NO_ROUTE_BETWEEN,
-    PLACES,
     PROXY_PORTS_EXHAUSTED,
 )
 from loadgen.diagnosis.observation import Ledger, Observation
@@ -44,7 +44,7 @@ def no_way(observation: Observation, role: str | None) -> list[Evidence]:
     for metric, what in _ROUTES.items():
         most = observation.most(metric, role)
         if most is not None and most.value:
-            where = PLACES[role or ""].where
+            where = HOPS[role or ""].where
             at = observation.moved_at(metric, role)
             text = f"the routing table {where} has {what}"
             found.append(
@@ -74,7 +74,7 @@ def unrouted(
         if not count:
             continue
         if counted:
-            text = f"{{n}} packets found no route {PLACES[role].where}"
+            text = f"{{n}} packets found no route {HOPS[role].where}"
             evidence.append(observation.counter(_UNROUTED, role, text, since))
         yield Suspect(NO_ROUTE_BETWEEN, count, evidence)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loadgen.diagnosis.causes import (
-    PLACES,
+    HOPS,
     SYN_COOKIES_SENT,
     TIME_WAIT_OVERFLOW,
 )
@@ -52,7 +52,7 @@ def time_wait_overflow(observation: Observation, ledger: Ledger) -> list[Cause]:
                     text=f"{most.value:,} sockets in TIME_WAIT, at most {limit.last:,} allowed",
                 )
             )
-        place = PLACES[role]
+        place = HOPS[role]
         kind = replace(TIME_WAIT_OVERFLOW, fault=place.fault)
         where = {"where": f" {place.where}"}
         causes.append(kind.explains(0, evidence, first_at=evidence[0].at, words=where))

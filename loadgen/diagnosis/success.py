@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.diagnosis.causes import PLACES
+from loadgen.diagnosis.causes import HOPS
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
@@ -30,7 +30,7 @@ def explanations(observation: Observation) -> list[Explanation]:
     if observation.config.close == "rst" and not client_side:
         text = "connections were reset, which leaves no TIME_WAIT socket on either side"
         found.append(_counted(observation, "closed_by_reset", "TW", ROLE_CLIENT, text))
-    for role in PLACES:
+    for role in HOPS:
         if observation.change("nf_conntrack_stat_early_drop", role):
             metric = "nf_conntrack_stat_early_drop"
             text = f"conntrack ({role}) evicted {{n}} unanswered entries to make room"
@@ -78,7 +78,7 @@ def _tables(observation: Observation) -> list[Evidence]:
         ("sockstat_TCP_tw", "sockets in TIME_WAIT"),
         ("nf_conntrack_entries", "conntrack entries"),
     ):
-        for role in PLACES:
+        for role in HOPS:
             most = observation.most(name, role)
             limit = observation.metric(f"{name}_limit", role)
             if most is not None and most.value and limit is not None and limit.last:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from loadgen.sampling.machine import MachineReader, ProcessReader
 from loadgen.sampling.nat import NatReader
 from loadgen.sampling.ports import PortReader, PortsInUse
-from loadgen.sampling.reader import NamespaceReader, Snapshot
+from loadgen.sampling.reader import NamespaceReader
 from loadgen.sampling.routes import RouteReader
 from loadgen.sampling.sampler import Reader, Sampler
 from loadgen.sampling.servers import ServerReader
@@ -30,6 +30,5 @@ __all__ = [
     "RouteReader",
     "Sampler",
     "ServerReader",
-    "Snapshot",
     "sysctls_in_force",
 ]

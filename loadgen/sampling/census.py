@@ -89,7 +89,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Live:
+class LiveSocket:
     """One socket that a process may hold."""
 
     pool: Pool
@@ -111,7 +111,7 @@ class Census:
     """All other pools together."""
     other_pools: int = 0
     """How many these are."""
-    live: Sequence[Live] = ()
+    live: Sequence[LiveSocket] = ()
     """Live sockets of connections that this host opened, `MOST_LIVE` at most."""
     accepted: Mapping[Pool, Held] = field(default_factory=dict)
     """Connections that this host accepted, by client (`source`) and listener: the fullest `POOLS`."""
@@ -185,14 +185,14 @@ class Tally:
             found[key] = live, waits
         return found
 
-    def sockets(self) -> Iterator[Live]:
+    def sockets(self) -> Iterator[LiveSocket]:
         """Return the live sockets one by one."""
         pools: dict[bytes, Pool] = {}
         for key, state, uid, inode, cgroup in self._sockets:
             pool = pools.get(key)
             if pool is None:
                 pool = pools[key] = _pool(key)
-            yield Live(pool, state, uid, inode, cgroup)
+            yield LiveSocket(pool, state, uid, inode, cgroup)
 
 
 @cache
@@ -308,7 +308,7 @@ def take_census(
 
 def look(
     diag: DiagSocket, ports: tuple[int, int], targets: Sequence[Endpoint] = ()
-) -> tuple[Live, ...]:
+) -> tuple[LiveSocket, ...]:
     """Return the live sockets that `take_census` would see, and leave those in TIME_WAIT alone.
 
     The kernel passes over these at a quarter of the cost of a record.

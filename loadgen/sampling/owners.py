@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadgen.sampling.census import Live
+from loadgen.sampling.census import LiveSocket
 from loadgen.sampling.pace import Pace
 
 _SHARE: Final = 0.001
@@ -58,7 +58,7 @@ class Owners:
         self._holders: dict[int, int] = {}
         """Processes by socket inode, as last looked up."""
 
-    def of(self, sockets: Sequence[Live], now: float) -> dict[int, Owner]:
+    def of(self, sockets: Sequence[LiveSocket], now: float) -> dict[int, Owner]:
         """Return the owner of each socket by its place in `sockets`.
 
         Args:
@@ -95,7 +95,7 @@ class Owners:
             found[place] = owner
         return found
 
-    def _path(self, item: Live) -> str:
+    def _path(self, item: LiveSocket) -> str:
         return self._paths.get(item.cgroup, "") if item.cgroup is not None else ""
 
     def _owner(self, path: str, pid: int | None) -> Owner:

@@ -11,8 +11,10 @@ Every function raises `ParseError`, and nothing else, when the text is not the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+
+from loadgen.search import port_spans
 
 
 class ParseError(ValueError):
@@ -317,28 +319,9 @@ def port_range(text: bytes) -> tuple[int, int]:
     return ports[0], ports[1]
 
 
-def port_list(text: bytes) -> list[tuple[int, int]]:
-    """Return the ranges of a list such as ip_local_reserved_ports: `8080,9000-9010`."""
-    ranges = []
-    for item in text.strip().split(b","):
-        if not item:
-            continue
-        low, dash, high = item.partition(b"-")
-        try:
-            first = int(low)
-            last = int(high) if dash else first
-        except ValueError as error:
-            raise ParseError(f"ip_local_reserved_ports: {item[:40]!r} is not a port") from error
-        if not 0 <= first <= last <= 65535:
-            raise ParseError(f"ip_local_reserved_ports: {item[:40]!r} is not a range of ports")
-        ranges.append((first, last))
-    return ranges
-
-
-def ports_available(local: tuple[int, int], reserved: Iterable[tuple[int, int]]) -> int:
-    """Return how many ports of the range `local` are not in `reserved`, which may overlap."""
-    low, high = local
-    taken: set[int] = set()
-    for first, last in reserved:
-        taken.update(range(max(first, low), min(last, high) + 1))
-    return high - low + 1 - len(taken)
+def port_list(text: bytes) -> tuple[tuple[int, int], ...]:
+    """Return the spans of a list such as ip_local_reserved_ports: `8080,9000-9010`."""
+    try:
+        return port_spans(text.decode("ascii"))
+    except ValueError as error:
+        raise ParseError(f"ip_local_reserved_ports: {error}") from None

@@ -15,10 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from loadgen.sampling import parse
-from loadgen.sampling.census import Census, Live, look, take_census
+from loadgen.sampling.census import Census, LiveSocket, look, take_census
 from loadgen.sampling.files import KeptFile, within
 from loadgen.sampling.pace import Backoff, Pace
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Pool
+from loadgen.search import free_ports
 
 _LOOK_SHARE = 0.001
 """Of one core, for looks at live sockets between two counts of all."""
@@ -58,7 +59,7 @@ class PortRange:
                 self._bounds = None
                 self.reason = str(error)
                 return None
-            self._available = parse.ports_available(self._bounds, reserved)
+            self._available = free_ports(*self._bounds, reserved)
             self.reason = None
         assert self._available is not None
         return self._bounds, self._available
@@ -163,7 +164,7 @@ class PortReader:
         self.last = found
         return self.last
 
-    def look(self, now: float) -> Sequence[Live] | None:
+    def look(self, now: float) -> Sequence[LiveSocket] | None:
         """Return the live sockets only, or None when that is not due or cannot be had.
 
         Args:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
-
-import msgspec
 
 from loadgen.metrics import LISTENER
 from loadgen.sampling import parse
 from loadgen.sampling.files import KeptFile, within
 from loadgen.sampling.namespace import NamespaceError
 from loadgen.sampling.ports import DEFAULT_SHARE, PortRange, PortReader
+from loadgen.sampling.snapshots import ListenQueue, NamespaceState
 from loadgen.sampling.sock_diag import DiagError, DiagSocket, Endpoint, Listener, Pool
 from loadgen.sampling.sources import SLOW_EVERY, Source, Tier, sources
 from loadgen.sampling.sysctls import sysctls_in_force
@@ -24,20 +22,6 @@ MOST_POOLS = 50
 """Pools that a snapshot keeps: a server that thousands of clients reach may have as many."""
 REOPEN_EVERY = 10.0
 """Seconds between tries to open what was not there: a module may be loaded in the meantime."""
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """The full state of a namespace at one moment: what is kept at the first failure."""
-
-    values: dict[str, Number]
-    """A reading with nothing left out for its cost."""
-    pools: dict[str, int]
-    """Ports in use by `source > destination:port`, of the `MOST_POOLS` fullest."""
-    listeners: list[dict[str, Any]]
-    """Listening sockets: address, port, queue, limit."""
-    counters: dict[str, int]
-    """Every field of /proc/net/snmp and /proc/net/netstat that is not 0."""
-    sysctls: dict[str, str]
 
 
 def _open_all(files: Sequence[KeptFile]) -> None:
@@ -236,7 +220,7 @@ class NamespaceReader:
         except (OSError, DiagError) as error:
             return f"NETLINK_SOCK_DIAG: {error}"
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> NamespaceState:
         """Return the full state of the namespace, whatever it costs: tens of milliseconds.
 
         Raises:
@@ -252,15 +236,12 @@ class NamespaceReader:
                         counters.update(parse.paired(text))
         found = self._listeners()
         used = self._ports.last if self._ports is not None else None
-        return Snapshot(
+        return NamespaceState(
             values=values,
             pools=_fullest(used.pools) if used else {},
             listeners=[]
             if isinstance(found, str)
-            else [
-                {"address": i.address, "port": i.port, "queue": i.queue, "limit": i.limit}
-                for i in found
-            ],
+            else [ListenQueue(item.address, item.port, item.queue, item.limit) for item in found],
             counters={name: value for name, value in counters.items() if value},
             sysctls=sysctls_in_force(self._namespace),
         )

@@ -32,7 +32,7 @@ from loadgen.sampling import (
 from loadgen.sampling.machine import processes_of
 from loadgen.sampling.namespace import open_namespace
 from loadgen.sampling.routes import source_toward
-from loadgen.sampling.snapshots import Place, State
+from loadgen.sampling.snapshots import State
 from loadgen.target import Credentials
 
 _HOST_STRIDE = 10
@@ -120,12 +120,7 @@ class Readers:
         Raises:
             NamespaceError: when a namespace may not be entered any more.
         """
-        places = {}
-        for role, reader in self._namespaces.items():
-            whole = reader.snapshot()
-            places[role] = Place(
-                whole.values, whole.pools, whole.listeners, whole.counters, whole.sysctls
-            )
+        places = {role: reader.snapshot() for role, reader in self._namespaces.items()}
         told = {} if self._servers is None else self._servers.last
         servers = {f"{host}:{port}": values for (host, port), values in told.items()}
         return State(time.monotonic() - origin, places, servers)

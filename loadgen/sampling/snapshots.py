@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -28,14 +28,23 @@ RECENT = 2.0
 _OUTCOME, _DROP = PREFIX + "outcome_", PREFIX + "drop_"
 
 
-class Place(msgspec.Struct, frozen=True):
-    """One namespace at the moment of the snapshot, as `loadgen.sampling` reads it."""
+class ListenQueue(msgspec.Struct, frozen=True):
+    """A listening socket: how many connections wait for accept(), and how many may."""
+
+    address: str
+    port: int
+    queue: int
+    limit: int
+
+
+class NamespaceState(msgspec.Struct, frozen=True):
+    """Everything that is known of a namespace at the moment of the snapshot."""
 
     values: dict[str, Number]
-    """The catalogue's metrics."""
+    """The catalogue's metrics; nothing is left out for its cost."""
     pools: dict[str, int]
-    """Ports in use by `source > destination:port`, where they are counted."""
-    listeners: list[dict[str, Any]]
+    """Ports in use by `source > destination:port`, where they are counted: the fullest."""
+    listeners: list[ListenQueue]
     counters: dict[str, int]
     """Every field of /proc/net/snmp and /proc/net/netstat that is not 0."""
     sysctls: dict[str, str]
@@ -46,7 +55,7 @@ class State(msgspec.Struct, frozen=True):
 
     t: float
     """Seconds of the run's clock."""
-    places: dict[str, Place]
+    places: dict[str, NamespaceState]
     """By role."""
     servers: dict[str, dict[str, Number]]
     """The servers' own statistics when they were last read, by `host:port`."""
@@ -146,7 +155,7 @@ def _essence(state: State) -> Iterator[Evidence]:
         yield from _gauges(state.t, ROLE_SERVER, values, f" at {server}")
 
 
-def _occupancy(t: float, role: str, place: Place) -> Iterable[Evidence]:
+def _occupancy(t: float, role: str, place: NamespaceState) -> Iterable[Evidence]:
     fullest = max(place.pools, key=place.pools.__getitem__, default=None)
     where = f" ({fullest})" if fullest is not None else ""
     for item in _gauges(t, role, place.values, ""):

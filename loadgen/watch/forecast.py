@@ -29,10 +29,12 @@ from loadgen.search import (
     CapacityError,
     Costs,
     Kernel,
+    port_spans,
     search_seconds,
     takes_again,
     usable_and_quick,
 )
+from loadgen.target import is_loopback
 
 _ENOUGH: Final = 400
 """Connections by which a rate is known to 5 %, if they come at random."""
@@ -58,8 +60,8 @@ class Rules:
 
     def again(self, pool: Pool) -> bool:
         """Return whether connect() toward this destination takes ports out of TIME_WAIT."""
-        local = pool.destination.startswith("127.") or pool.destination == "::1"
-        return takes_again(self.reuse, timestamps=self.timestamps, loopback=local)
+        loopback = is_loopback(pool.destination)
+        return takes_again(self.reuse, timestamps=self.timestamps, loopback=loopback)
 
 
 def rules(sysctls: Mapping[str, str], release: str) -> Rules | None:
@@ -75,7 +77,7 @@ def rules(sysctls: Mapping[str, str], release: str) -> Rules | None:
         kernel = Kernel()
     try:
         low, high = map(int, sysctls["net.ipv4.ip_local_port_range"].split())
-        reserved = _spans(sysctls.get("net.ipv4.ip_local_reserved_ports", ""))
+        reserved = port_spans(sysctls.get("net.ipv4.ip_local_reserved_ports", ""))
         usable, quick = usable_and_quick(low, high, reserved, parity_first=kernel.parity_first)
         return Rules(
             usable,
@@ -86,15 +88,6 @@ def rules(sysctls: Mapping[str, str], release: str) -> Rules | None:
         )
     except (KeyError, ValueError):
         return None
-
-
-def _spans(text: str) -> tuple[tuple[int, int], ...]:
-    """Return a list of ports as the kernel prints it: sorted, not overlapping."""
-    spans = []
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        spans.append((int(first), int(last or first)))
-    return tuple(spans)
 
 
 def closing_rate(held: Held, longest: float = math.inf) -> float:

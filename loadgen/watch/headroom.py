@@ -17,7 +17,7 @@ from loadgen.metrics import CATALOGUE
 from loadgen.sampling.sock_diag import Listener, Pool
 from loadgen.search import takes_again
 from loadgen.summary import Number
-from loadgen.target import endpoint
+from loadgen.target import endpoint, is_loopback
 
 WINDOW = 10.0
 """Seconds over which growth is taken."""
@@ -177,7 +177,7 @@ def advice(gauge: Gauge, sysctls: Mapping[str, str]) -> str:
     if takes_again(
         int(reuse) if reuse.isdecimal() else 0,
         timestamps=sysctls.get("net.ipv4.tcp_timestamps") != "0",
-        loopback=gauge.labels.get("destination", "").startswith(("127.", "::1")),
+        loopback="destination" in gauge.labels and is_loopback(gauge.labels["destination"]),
     ):
         delay = sysctls.get("net.ipv4.tcp_tw_reuse_delay", "1000")
         return f"TIME_WAIT ports are taken again after {delay} ms" if gauge.share >= 0.4 else ""

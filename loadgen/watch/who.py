@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from loadgen.sampling.census import Census, Held, Live
+from loadgen.sampling.census import Census, Held, LiveSocket
 from loadgen.sampling.owners import Owner
 from loadgen.sampling.sock_diag import Pool
 from loadgen.sampling.tracked import Tracked
@@ -146,7 +146,7 @@ class Memory:
             maxlen=_LOOKS
         )
 
-    def add(self, t: float, live: Sequence[Live], owners: Mapping[int, Owner]) -> None:
+    def add(self, t: float, live: Sequence[LiveSocket], owners: Mapping[int, Owner]) -> None:
         """Take in one look at all live sockets; `owners` by their places in `live`.
 
         A socket that its program has closed, and that waits for the other side's FIN, still counts

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from loadgen.sampling import parse
 from loadgen.sampling.parse import ParseError
+from loadgen.search import free_ports
 
 SOCKSTAT = b"""\
 sockets: used 44
@@ -164,7 +165,7 @@ def test_open_files_limit(text: bytes, limit: int | None) -> None:
 )
 def test_ports_available(local: bytes, reserved: bytes, available: int) -> None:
     """The range holds both ends; reserved ranges may overlap and reach beyond it."""
-    found = parse.ports_available(parse.port_range(local), parse.port_list(reserved))
+    found = free_ports(*parse.port_range(local), parse.port_list(reserved))
     assert found == available
 
 

@@ -14,6 +14,7 @@ from loadgen.metrics import CATALOGUE
 from loadgen.sampling import NamespaceReader, PortReader, sysctls_in_force
 from loadgen.sampling.files import KeptFile
 from loadgen.sampling.namespace import run_inside
+from loadgen.sampling.snapshots import ListenQueue
 from tests.loadgen.sampling.network import CLIENT, SERVER, Pair, run
 
 pytestmark = pytest.mark.kernel
@@ -179,7 +180,7 @@ def test_a_snapshot_holds_the_full_state(pair: Pair) -> None:
         assert 0 not in near.counters.values()
         assert near.sysctls["net.ipv4.ip_local_port_range"] == "32768 60999"
         far = server.snapshot()
-        assert far.listeners == [{"address": SERVER, "port": 11211, "queue": 0, "limit": 7}]
+        assert far.listeners == [ListenQueue(SERVER, 11211, 0, 7)]
 
 
 def test_sysctls_are_those_of_the_namespace(pair: Pair) -> None:

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from loadgen.sampling.census import Census, Held, Live
+from loadgen.sampling.census import Census, Held, LiveSocket
 from loadgen.sampling.owners import Owner
 from loadgen.sampling.sock_diag import Pool
 from loadgen.sampling.tracked import Tracked
@@ -44,8 +44,8 @@ def test_which_container_and_unit(cgroup: str, expected: Place) -> None:
     assert place(cgroup) == expected
 
 
-def live(pool: Pool, count: int, inode: int = 7) -> list[Live]:
-    return [Live(pool, 1, 0, inode, 5)] * count
+def live(pool: Pool, count: int, inode: int = 7) -> list[LiveSocket]:
+    return [LiveSocket(pool, 1, 0, inode, 5)] * count
 
 
 def test_rates_and_shares_by_destination_and_owner() -> None:
