@@ -76,16 +76,22 @@ class Run:
 
 
 def most_held(process: subprocess.Popen[str]) -> float:
-    """Return the most megabytes that a run's processes held, added up, until it ends (VmHWM, proc(5))."""
-    most: dict[int, int] = {}
+    """Return the most megabytes that a run's processes held at once, until it ends.
+
+    What processes share is counted once (Pss, proc(5)): a child that has not yet become another
+    program shares everything.
+    """
+    most = 0
     while process.poll() is None:
+        held = 0
         for pid in (process.pid, *descendants(process.pid)):
             with suppress(OSError):
-                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith("VmHWM:"):
-                        most[pid] = max(most.get(pid, 0), int(line.split()[1]))
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        held += int(line.split()[1])
+        most = max(most, held)
         time.sleep(0.02)
-    return sum(most.values()) / 1000
+    return most / 1000
 
 
 def run(case: Case, address: tuple[str, int]) -> Run:

@@ -21,8 +21,7 @@ def _room(text: str) -> int | str:
     number = whole(text)
     if number is None:
         raise ValueError(
-            f"{shortened(text)} is no number of entries; write a whole number of up to nine digits, "
-            "auto or all"
+            f"{shortened(text)} is no number of entries; write a whole number, auto or all"
         )
     return number
 

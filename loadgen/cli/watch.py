@@ -41,7 +41,7 @@ _EPILOG = (
 )
 @click.option(
     "--pid",
-    type=click.IntRange(1, 1 << 22),
+    type=click.IntRange(1, 2**31 - 1),
     multiple=True,
     help="Also watch the open files of this process, such as the client's.",
 )
