@@ -3,9 +3,9 @@
 The search is `__inet_hash_connect` in net/ipv4/inet_hashtables.c. Since 4.2 connect() looks at every
 second port of its range first, those with the parity of the range's first port; only when all of
 these are held does it look at the others. Half a range is therefore found quickly, here called the
-*quick* ports. Beyond them each connect() passes all quick ports in vain before it finds one of the
-rest. docs/capacity.md has the formulas, under the labels that stand beside them here, with how well
-each was measured.
+*quick* ports. Beyond them each connect() first passes all quick ports, which are held, before
+it finds one of the rest. docs/capacity.md has the formulas, under the labels that stand beside them
+here, with how well each was measured.
 
 Both users of these facts are above: the lab forecasts with them what a load will come to from an
 idle start, `loadgen watch` what the next connect() costs as things stand.
@@ -98,7 +98,7 @@ class Costs:
     """Q3. Seconds of the client's CPU that the kernel itself takes for one connection, whoever opens
     it: measured 24 to 28 µs on 6.18."""
     per_port: float = 0.107e-6
-    """P6. Seconds for each port that the search passes in vain. Measured on 6.18, 2 CPUs: 0.09 µs with
+    """P6. Seconds for each held port that the search passes. Measured on 6.18, 2 CPUs: 0.09 µs with
     6,000 ports; with a default range 0.107 µs (640 connections a second in the collapse), and up to
     0.28 µs where the processors were busy otherwise."""
 

@@ -198,7 +198,7 @@ class Clock(Record, frozen=True, kw_only=True):
 
 
 class ShardNote(Record, frozen=True, kw_only=True):
-    """What one shard of a fleet came to."""
+    """One shard of a fleet, and its share of the load."""
 
     shard: int
     """From 1 on."""

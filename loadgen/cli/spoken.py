@@ -22,7 +22,7 @@ def targets_of(options: LoadOptions) -> list[Target]:
     """Return the targets, or the default one.
 
     Raises:
-        ValueError: for a text that is none.
+        ValueError: for an invalid text.
     """
     targets = [parse_target(text) for text in options.targets or (_DEFAULT_TARGET,)]
     return [target.secured() for target in targets] if options.tls else targets

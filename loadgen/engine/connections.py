@@ -132,7 +132,7 @@ class Connections:
             self._fail(descriptor, attempt, error.errno or 0)
 
     def receive_failed(self, descriptor: int, attempt: Attempt, error: OSError) -> None:
-        """A recv() failed: in vain, or because the connection has."""
+        """A recv() failed: there was nothing yet, or the connection has failed."""
         if not isinstance(error, BlockingIOError):
             self._fail(descriptor, attempt, error.errno or 0)
 

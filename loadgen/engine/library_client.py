@@ -48,7 +48,7 @@ def unsupported(config: RunConfig) -> str | None:
 
 
 class _Result:
-    """What one attempt came to, carried from its thread to the loop."""
+    """How one attempt ended, carried from its thread to the loop."""
 
     __slots__ = ("connect_seconds", "connected", "error", "outcome", "reply")
 

@@ -36,7 +36,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the owner of a label's value; nobody, for a value that is none."""
+        """Return the owner of a label's value; nobody, for an invalid value."""
         boot, _, rest = text.partition("/")
         pid, _, started = rest.partition("/")
         if not (pid.isdecimal() and started.isdecimal()):

@@ -169,7 +169,7 @@ def from_shard(body: bytes) -> FromShard:
     try:
         message: FromShard = _from_shard.decode(body)
     except msgspec.DecodeError as error:
-        raise WireError(f"a message that is none: {error}") from None
+        raise WireError(f"an invalid message: {error}") from None
     return message
 
 
@@ -182,7 +182,7 @@ def to_shard(body: bytes) -> ToShard:
     try:
         message: ToShard = _to_shard.decode(body)
     except msgspec.DecodeError as error:
-        raise WireError(f"a message that is none: {error}") from None
+        raise WireError(f"an invalid message: {error}") from None
     return message
 
 

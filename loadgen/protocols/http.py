@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from loadgen.config import CloseMode, RunConfig
+from loadgen.config import RunConfig
 from loadgen.metrics import NGINX
 from loadgen.outcome import Outcome
 from loadgen.protocols.parsing import (
@@ -31,7 +31,7 @@ from loadgen.protocols.parsing import (
     Until,
     size_of,
 )
-from loadgen.protocols.seam import Protocol, Request, Script, Statistics
+from loadgen.protocols.seam import Protocol, Request, Script, Statistics, close_modes
 from loadgen.summary import Number
 from loadgen.target import Credentials, Target
 
@@ -216,12 +216,10 @@ def _statistics(config: RunConfig, credentials: Credentials | None) -> Statistic
     )
 
 
-_CLOSES: dict[CloseMode, str] = {
-    "client": "the client's FIN first: TIME_WAIT stays on the client",
-    "server": "the server's FIN first (Connection: close): TIME_WAIT stays on the server",
-    "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
-}
-
 PROTOCOL = Protocol(
-    name="http", gets=_gets, scripts=_scripts, closes=_CLOSES, statistics=_statistics
+    name="http",
+    gets=_gets,
+    scripts=_scripts,
+    closes=close_modes("the server's FIN first (Connection: close)"),
+    statistics=_statistics,
 )

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from loadgen.config import CloseMode, RunConfig, parse_mix
+from loadgen.config import RunConfig, parse_mix
 from loadgen.metrics import MEMCACHED
 from loadgen.outcome import Outcome
 from loadgen.protocols import figures, keys
 from loadgen.protocols.parsing import MALFORMED, Literal, Reply, Skip, Steps, Until, size_of
-from loadgen.protocols.seam import Protocol, Request, Script, Statistics
+from loadgen.protocols.seam import Protocol, Request, Script, Statistics, close_modes
 from loadgen.target import Credentials
 
 HIT, MISS = Reply("hit"), Reply("miss")
@@ -184,17 +184,11 @@ def statistics(credentials: Credentials | None = None) -> Statistics:
     )
 
 
-_CLOSES: dict[CloseMode, str] = {
-    "client": "the client's FIN first: TIME_WAIT stays on the client",
-    "server": "memcached's FIN first (quit): TIME_WAIT stays on the server",
-    "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
-}
-
 PROTOCOL = Protocol(
     name="memcached",
     gets=_gets,
     scripts=_scripts,
-    closes=_CLOSES,
+    closes=close_modes("memcached's FIN first (quit)"),
     seed=_seed,
     statistics=lambda _, credentials: statistics(credentials),
 )

@@ -91,7 +91,7 @@ class Parser:
 
     def __init__(self, steps: Steps) -> None:
         self.result: Reply | None = None
-        """What it came to, once it is complete."""
+        """The reply, once it is complete."""
         self.rest = b""
         """What came after the complete reply in the same piece."""
         self._steps = steps

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from loadgen.config import CloseMode, RunConfig, parse_mix
+from loadgen.config import RunConfig, parse_mix
 from loadgen.metrics import REDIS
 from loadgen.outcome import Outcome
 from loadgen.protocols import figures, keys
@@ -28,7 +28,7 @@ from loadgen.protocols.parsing import (
     Until,
     size_of,
 )
-from loadgen.protocols.seam import Protocol, Request, Script, Statistics
+from loadgen.protocols.seam import Protocol, Request, Script, Statistics, close_modes
 from loadgen.target import Credentials
 
 HIT, MISS = Reply("hit"), Reply("miss")
@@ -189,17 +189,11 @@ def statistics(credentials: Credentials | None = None) -> Statistics:
     )
 
 
-_CLOSES: dict[CloseMode, str] = {
-    "client": "the client's FIN first: TIME_WAIT stays on the client",
-    "server": "Redis' FIN first (QUIT): TIME_WAIT stays on the server",
-    "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
-}
-
 PROTOCOL = Protocol(
     name="redis",
     gets=_gets,
     scripts=_scripts,
-    closes=_CLOSES,
+    closes=close_modes("Redis' FIN first (QUIT)"),
     seed=_seed,
     statistics=lambda _, credentials: statistics(credentials),
 )

@@ -87,6 +87,19 @@ class Protocol:
     """Return how a target is asked for its figures; None where it cannot be."""
 
 
+def close_modes(server_first: str) -> dict[CloseMode, str]:
+    """Return what each close mode means.
+
+    Args:
+        server_first: how the server comes to close first, in this protocol.
+    """
+    return {
+        "client": "the client's FIN first: TIME_WAIT stays on the client",
+        "server": f"{server_first}: TIME_WAIT stays on the server",
+        "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
+    }
+
+
 def preceded(opening: Request | None, request: Request) -> Request:
     """Return `request` with `opening` sent before it in the same breath, if there is one.
 

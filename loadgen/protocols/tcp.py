@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from loadgen.config import CloseMode, RunConfig
+from loadgen.config import RunConfig
 from loadgen.protocols.parsing import Literal, Reply, Rest, Steps, ToEnd
-from loadgen.protocols.seam import Protocol, Request, Script
+from loadgen.protocols.seam import Protocol, Request, Script, close_modes
 from loadgen.target import Credentials
 from loadgen.units import parse_bytes
 
@@ -53,10 +53,9 @@ def _scripts(config: RunConfig, _: Credentials | None, __: int) -> list[Script]:
     return [Script(first=said, later=said, last=said, farewell=farewell)] * len(config.targets)
 
 
-_CLOSES: dict[CloseMode, str] = {
-    "client": "the client's FIN first: TIME_WAIT stays on the client",
-    "server": "the server's FIN first, which is waited for: TIME_WAIT stays on the server",
-    "rst": "the client resets (SO_LINGER 0): no TIME_WAIT anywhere",
-}
-
-PROTOCOL = Protocol(name="tcp", gets=_gets, scripts=_scripts, closes=_CLOSES)
+PROTOCOL = Protocol(
+    name="tcp",
+    gets=_gets,
+    scripts=_scripts,
+    closes=close_modes("the server's FIN first, which is waited for"),
+)

@@ -31,7 +31,7 @@ _UNKNOWN = frozenset({2, 18, 19, 20, 21})
 _OTHER_NAME = frozenset({62, 64})
 """X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 _NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
-"""Reasons for which OpenSSL gives up on a first record that is none."""
+"""Reasons for which OpenSSL gives up on what is not a first record."""
 _LONGEST_DETAIL = 80
 
 

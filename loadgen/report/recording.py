@@ -157,7 +157,7 @@ def text(told: Told, page: str) -> str:
         page: where the page is, in words.
     """
     lines = [told.title, *(f"  {name}: {value}" for name, value in told.facts), ""]
-    lines += ["What happened" if told.happened else "Nothing happened that would be told of"]
+    lines += ["What happened" if told.happened else "Nothing worth reporting happened"]
     lines += [f"  {moment}  {words}" for moment, words, _ in told.happened[:50]]
     if len(told.happened) > 50:
         lines.append(f"  {len(told.happened) - 50} more; the page has all")

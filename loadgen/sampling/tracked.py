@@ -233,8 +233,9 @@ class Walk:
     def read(self, seconds: float) -> Tracked:
         """Walk on for so many seconds of CPU, or to the table's end; return the sample.
 
-        At least `_EVERY` pieces are read. A table that is walked to its end in one call is told of as it is; of a larger one the last
-        `ENTRIES` that were read, some of which may be gone meanwhile.
+        At least `_EVERY` pieces are read. A table that is walked to its end in one call is reported
+        as it is; of a larger one the last `ENTRIES` that were read, some of which may be gone
+        meanwhile.
 
         Raises:
             TrackedError: when the answer is damaged.

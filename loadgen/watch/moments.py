@@ -1,8 +1,8 @@
 """When something began that a person would want to know of later, and when it ended. Pure.
 
-A limit is told of when half of it is used (for local ports: connect() becomes slow there), when four
-fifths are, and when all is. It has to fall a tenth below such a mark before it can be told of again:
-what wavers around a mark is one event. Counters of failures are told of when they begin to move, and
+A limit is reported when half of it is used (for local ports: connect() becomes slow there), when four
+fifths are, and when all is. It has to fall a tenth below such a mark before it is reported again:
+what wavers around a mark is one event. Counters of failures are reported when they begin to move, and
 when they have stood still for a minute.
 """
 

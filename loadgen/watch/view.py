@@ -75,7 +75,7 @@ class Look:
     """A key of `ORDERS`."""
     frozen: bool = False
     keys: bool = False
-    """Whether there are keys to be told of."""
+    """Whether there are keys to explain."""
     plain: bool = False
     """Whether the terminal has no characters but ASCII."""
     names: Mapping[tuple[str, int], str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from loadgen.watch.forecast import Rules, closing_rate, toll
 from loadgen.watch.places import place
 
 LISTED: Final = 10
-"""Destinations, clients and owners that are told of; the rest is summed up."""
+"""Destinations, clients and owners that are listed; the rest is summed up."""
 MEMORY: Final = 60.0
 """Seconds over which live sockets are remembered."""
 _LOOKS: Final = 256
