@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from loadgen import schedule as schedules
 from loadgen.target import Network, Target, parse_target
-from loadgen.units import exact, whole
+from loadgen.units import LONGEST, Count, Seconds, exact, whole
 
 CloseMode = Literal["client", "server", "rst"]
 ClientKind = Literal["raw", "pymemcache"]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Several = Annotated[int, Meta(ge=1, le=2**53)]
+Workers = Annotated[int, Meta(ge=1, le=4096)]
+Rate = Annotated[float, Meta(gt=0, le=schedules.MOST_RATE)]
+Span = Annotated[float, Meta(ge=1e-6, le=LONGEST)]
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,25 +174,25 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     targets: list[str]
-    addresses: list[tuple[str, int]]
+    addresses: list[tuple[str, Port]]
     """The targets resolved, once, before the run."""
     protocol: str = "memcached"
     """What is spoken with them, a name of `loadgen.protocols.PROTOCOLS`."""
-    rate: float | None
+    rate: Rate | None
     """Arrivals per second; None for the closed loop and for schedules that bring their own."""
     closed_loop: bool = False
-    concurrency: int = 64
+    concurrency: Several = 64
     """Attempts kept under way in the closed loop, all workers together."""
-    duration: float
+    duration: Span
     """Seconds."""
-    warmup: float = 0.0
+    warmup: Seconds = 0.0
     """Seconds of load before the run, not counted."""
     schedule: str = "constant"
-    gets: float = 1.0
+    gets: Share = 1.0
     """Share of gets among the requests."""
     op: str = "get"
-    key_space: int = 1000
-    value_size: int = 100
+    key_space: Several = 1000
+    value_size: Count = 100
     send: str = ""
     """What tcp sends, in the form of `loadgen.units.parse_bytes`."""
     expect: str = ""
@@ -195,29 +203,40 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """None where TLS is not spoken."""
     status_path: str = ""
     """Where nginx' stub_status is, on each target; not asked if empty."""
-    requests_per_connection: int = 1
+    requests_per_connection: Several = 1
     close: CloseMode = "client"
     client: ClientKind = "raw"
     source_addresses: list[str] = msgspec.field(default_factory=list)
     bind_early: bool = False
     """Bind without IP_BIND_ADDRESS_NO_PORT, as careless clients do."""
-    local_port_range: tuple[int, int] | None = None
+    local_port_range: tuple[Port, Port] | None = None
     """The socket option IP_LOCAL_PORT_RANGE, Linux 6.3 and later."""
-    timeout: float = 3.0
-    connect_timeout: float = 3.0
-    max_lateness: float = 0.1
+    timeout: Span = 3.0
+    connect_timeout: Span = 3.0
+    max_lateness: Seconds = 0.1
     """Seconds after which an overdue arrival is dropped."""
-    workers: int = 1
-    max_in_flight: int
+    workers: Workers = 1
+    max_in_flight: Several
     """Attempts under way, all workers together."""
     thresholds: list[str] = msgspec.field(default_factory=list)
     abort_on_fail: bool = False
     namespaces: dict[str, str] = msgspec.field(default_factory=dict)
     """Other namespaces to sample, by role."""
-    sample_interval: float = 0.1
-    shard: tuple[int, int] = (0, 1)
+    sample_interval: Span = 0.1
+    shard: tuple[Count, Several] = (0, 1)
     """This generator's index and how many there are, on several machines."""
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Check what one field alone does not show, wherever the configuration comes from.
+
+        Raises:
+            ValueError: for a schedule that is none, or a shard that is not one of so many.
+        """
+        if not self.closed_loop:
+            self.law()
+        if self.shard[0] >= self.shard[1]:
+            raise ValueError(f"shard {self.shard[0]} of {self.shard[1]}, counted from 0")
 
     def law(self) -> schedules.Law:
         """Return the schedule over duration and warm-up together.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from typing import ClassVar
 
@@ -40,28 +38,3 @@ class ChurnlabError(Exception):
 
     def __str__(self) -> str:
         return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
-
-
-class WriteError(ChurnlabError):
-    """A file or a folder that cannot be written."""
-
-
-@contextmanager
-def writing(path: object) -> Iterator[None]:
-    """Name the file when what the block writes cannot be written.
-
-    It stands around the writing and nothing else: an OSError of another origin, such as a process
-    that cannot be started, is not a file that cannot be written.
-
-    Args:
-        path: what is written, for an error that names no file itself.
-
-    Raises:
-        WriteError: for an OSError of the block; but a reader that went away stays what it is.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise WriteError(f"cannot write {error.filename or path}: {error.strerror}") from error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 from loadgen.summary import MetricRange, Number
+from loadgen.units import Moment
 
 ROLE_CLIENT: Final = "client"
 """Where the load is made. Another client of the same servers is `client-2`, `client-3` and so on."""
@@ -49,8 +51,8 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the reason is in `run.json`.
     """
 
-    t: float
-    role: str
+    t: Moment
+    role: Annotated[str, Meta(pattern=r"^[a-z]{1,20}(-[0-9]{1,6})?$")]
     values: dict[str, Number]
 
 
@@ -68,7 +70,7 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Sample]:
     for line in lines:
         try:
             yield _decoder.decode(line)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
 
 

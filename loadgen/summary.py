@@ -9,17 +9,20 @@ every valid summary, and that `Summary.unaccounted` checks:
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from loadgen.config import RunConfig
+from loadgen.units import Count, Moment, Real, Seconds
 
 SCHEMA: Final = "churnlab.run/1"
 
 Validity = Literal["valid", "generator_limited", "partial"]
 Blame = Literal["generator", "client_host", "network", "server_host", "server"]
-Number = int | float
+Number = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | Real
+"""A reading: what a kernel's counter of 64 bits can hold."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,23 +51,23 @@ class Losses:
 class Rate(Record, frozen=True, kw_only=True):
     """Connections per second. `achieved` counts only those that ended ok."""
 
-    target: float | None
+    target: Real | None
     """Asked for, averaged over the schedule; None in the closed loop."""
-    offered: float
+    offered: Real
     """Arrivals due per second of the schedule."""
-    achieved: float
+    achieved: Real
 
 
 class Latency(Record, frozen=True, kw_only=True):
     """Percentiles of one latency, in seconds from the intended start of the attempt."""
 
-    count: int
-    mean: float
-    p50: float
-    p90: float
-    p99: float
-    p99_9: float
-    max: float
+    count: Count
+    mean: Seconds
+    p50: Seconds
+    p90: Seconds
+    p99: Seconds
+    p99_9: Seconds
+    max: Seconds
 
 
 class Evidence(Record, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ class Evidence(Record, frozen=True, kw_only=True):
     """What the value ran into, where the kernel has such a limit."""
     role: str
     """Whose namespace it was read in: client, server, host or generator."""
-    at: float | None = None
+    at: Moment | None = None
     """Seconds since the run's start; None when it holds for the whole run."""
     text: str
     """The same in one plain sentence."""
@@ -85,10 +88,10 @@ class Evidence(Record, frozen=True, kw_only=True):
 class CauseShare(Record, frozen=True, kw_only=True):
     """How much of a cause one shard of a fleet had."""
 
-    shard: int
+    shard: Count
     """From 1 on."""
     node: str
-    connections: int
+    connections: Count
 
 
 class Cause(Record, frozen=True, kw_only=True):
@@ -96,12 +99,12 @@ class Cause(Record, frozen=True, kw_only=True):
 
     cause: str
     fault: Blame
-    connections: int
+    connections: Count
     """Failed attempts and dropped arrivals that this cause explains.
 
     0 for a limit that was reached without failing anyone, such as tcp_max_tw_buckets: the success
     that follows from it is not what it seems."""
-    first_at: float | None
+    first_at: Moment | None
     evidence: list[Evidence]
     remedy: str
     """The setting that helps, and its price."""
@@ -124,7 +127,7 @@ class SnapshotNote(Record, frozen=True, kw_only=True):
 
     outcome: str
     """The outcome, or `dropped_` and the reason for the first dropped arrival."""
-    at: float
+    at: Moment
     """Seconds since the run's start, of the tick that showed it first."""
     file: str
     """Where the whole is, in the run directory."""
@@ -147,28 +150,28 @@ class MetricRange(Record, frozen=True, kw_only=True):
     last: Number
     min: Number
     max: Number
-    delta: Number
+    delta: int | float
 
 
 class TlsUse(Record, frozen=True, kw_only=True):
     """What TLS cost the generator."""
 
-    handshakes: int
+    handshakes: Count
     """Finished."""
-    resumed: int
+    resumed: Count
     """Of these, how many took up an earlier session."""
-    cpu_seconds: float
+    cpu_seconds: Real
     """Of all workers, for handshakes only; part of their CPU time."""
 
 
 class Generator(Record, frozen=True, kw_only=True):
     """The generator's own resource use."""
 
-    workers: int
-    cpu_user: float
+    workers: Count
+    cpu_user: Real
     """Seconds of CPU in user mode, all workers."""
-    cpu_system: float
-    connect_call_seconds: float
+    cpu_system: Real
+    connect_call_seconds: Real
     """Wall time spent inside connect(), all workers: the kernel's port search shows here."""
     tls: TlsUse | None = None
     """None where it was not spoken."""
@@ -182,25 +185,25 @@ class ThresholdResult(Record, frozen=True, kw_only=True):
     """One `--threshold` and its result."""
 
     expression: str
-    value: float | None
+    value: Real | None
     passed: bool = msgspec.field(name="pass")
 
 
 class Clock(Record, frozen=True, kw_only=True):
     """A node's clock against that of the control machine; seconds."""
 
-    offset: float
+    offset: Real
     """What the node's wall clock shows more than control's; the start was corrected by it."""
-    uncertainty: float
+    uncertainty: Real
     """Half of the quickest answer's round trip: the offset is right to within this."""
-    drift: float | None = None
+    drift: Real | None = None
     """How far the two clocks moved apart during the run; None when it was not measured twice."""
 
 
 class ShardNote(Record, frozen=True, kw_only=True):
     """One shard of a fleet, and its share of the load."""
 
-    shard: int
+    shard: Count
     """From 1 on."""
     node: str
     state: Literal["whole", "partial", "missing"]
@@ -208,14 +211,14 @@ class ShardNote(Record, frozen=True, kw_only=True):
     """Why it is not whole, in one line."""
     directory: str = ""
     """Its run directory, from that of the fleet; empty when nothing came home."""
-    scheduled: int
+    scheduled: Count
     """Its share of the arrivals, with those that nobody was there to start."""
-    ok: int
-    failed: int
-    dropped: int
-    not_started: int
+    ok: Count
+    failed: Count
+    dropped: Count
+    not_started: Count
     """Of `dropped`: due while the shard was dead or not yet there."""
-    unfinished: int
+    unfinished: Count
     clock: Clock | None = None
 
 
@@ -238,9 +241,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     kernel_build: str | None = None
     architecture: str | None = None
     processor: str | None = None
-    cpus: int | None = None
+    cpus: Count | None = None
     """That the generator may run on."""
-    memory_kib: int | None = None
+    memory_kib: Count | None = None
     python: str | None = None
     trio: str | None = None
     churnlab: str | None = None
@@ -269,25 +272,25 @@ class Summary(Losses, Record, frozen=True, kw_only=True):
     schema: Literal["churnlab.run/1"] = SCHEMA
     config: RunConfig
     environment: Environment
-    scheduled: int
-    started: int
-    ok: int
-    failed: int
-    unfinished: int
-    dropped: int
-    drops: dict[str, int]
+    scheduled: Count
+    started: Count
+    ok: Count
+    failed: Count
+    unfinished: Count
+    dropped: Count
+    drops: dict[str, Count]
     """`dropped` by reason: overdue, in_flight; of a fleet also not_started."""
-    elapsed: float
+    elapsed: Seconds
     """Seconds from the first arrival's due time to the end of the last attempt."""
     rate: Rate
-    outcomes: dict[str, int]
-    errors: dict[str, int]
+    outcomes: dict[str, Count]
+    errors: dict[str, Count]
     """What went wrong in the words of the kernel or the server: EADDRNOTAVAIL, HTTP 503, WRONGPASS."""
-    replies: dict[str, int]
+    replies: dict[str, Count]
     """Good answers by what they were: hit, miss, stored; pong; 2xx, 3xx; expected, connected."""
-    first_failure_at: float | None
+    first_failure_at: Moment | None
     """Seconds; of the first failed attempt or dropped arrival."""
-    started_before_first_failure: int | None
+    started_before_first_failure: Count | None
     causes: list[Cause]
     explanations: list[Explanation]
     snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)

@@ -1,16 +1,30 @@
-r"""Durations and bytes as people write them: `60s`, `250ms`, `2m`; `PING\r\n`."""
+r"""Durations and bytes as people write them: `60s`, `250ms`, `2m`; `PING\r\n`; and what numbers can be.
+
+The bounded types are those of the fields of records that are read from files: msgspec refuses what
+lies outside, with the field's name. They are wide enough for every machine, and narrow enough that
+sums and quotients of what passes stay finite.
+"""
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 # Divisors, so that 200us is the float nearest to 0.0002: 1/1e6 can be had exactly, 1e-6 cannot.
 _PER_SECOND = {"us": 1e6, "µs": 1e6, "ms": 1e3, "s": 1.0, "m": 1 / 60, "h": 1 / 3600}
 LONGEST: Final = 366 * 86400.0
 """Seconds of the longest duration that anybody may ask for: more is a slip, and beyond what clocks
 and their callers hold."""
+_MOST: Final = 2**53
+"""Up to which every integer is a float, too."""
+Count = Annotated[int, Meta(ge=0, le=_MOST)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST)]
+Moment = Annotated[float, Meta(ge=-LONGEST, le=LONGEST)]
+"""Seconds since a run's start; negative before it."""
+Real = Annotated[float, Meta(ge=-1e18, le=1e18)]
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s|m|h)?")
 
 
@@ -120,6 +134,16 @@ def parse_bytes(text: str) -> bytes:
         return bytes([_ESCAPES[word]])
 
     return _ESCAPE.sub(one, text.encode(errors="surrogateescape"))
+
+
+def format_size(number: int) -> str:
+    """Return a number of bytes in the unit a reader expects, powers of 1,024."""
+    size, unit = float(number), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1023.5:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.3g} {unit}" if size < 999.5 else f"{size:.0f} {unit}"
 
 
 def format_bytes(data: bytes) -> str:

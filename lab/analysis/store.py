@@ -26,6 +26,7 @@ from lab.analysis.records import (
 from loadgen.accounting.latency import IntervalHistogram
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
+from loadgen.files import ReadError, inside, read_record
 from loadgen.run import rundir
 from loadgen.run import stored as stored_runs
 from loadgen.run.conclude import About
@@ -98,13 +99,9 @@ def _no_collection() -> Iterator[None]:
 
 def _read(path: Path, kind: type[_T], missing: list[str], label: str) -> _T | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        missing.append(f"{label} is missing")
-    except OSError as error:
-        missing.append(f"{label} cannot be read: {error.strerror}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        missing.append(f"{label} is cut off or damaged ({error})")
+        return read_record(path, kind)
+    except ReadError as error:
+        missing.append(f"{label} {error.reason}")
     return None
 
 
@@ -154,7 +151,7 @@ def _rebuild(path: Path) -> Summary | None:
 
 def _load_trial(directory: Path, trial: Trial, missing: list[str]) -> StoredTrial:
     path = directory / trial.directory
-    if not path.resolve().is_relative_to(directory.resolve()):
+    if not inside(directory, path):
         missing.append(f"{trial.directory} lies outside the experiment and is not read")
         return StoredTrial(trial, directory / "trials" / "outside", None, None)
     lacking: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import msgspec
 
 from lab.ablate.arms import contrasts, trials_needed, tuning_of
 from lab.ablate.lines import look, wants_tracking
@@ -29,7 +28,8 @@ from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, Conductor, ExperimentPlan
 from lab.tunings import demand_of, load
 from loadgen.cli.group import say
-from loadgen.errors import Exit, writing
+from loadgen.errors import Exit
+from loadgen.files import ReadError, read_record, write_whole, writing
 from loadgen.summary import encode
 from loadgen.units import format_duration
 
@@ -73,7 +73,7 @@ def execute(options: AblateOptions, out: Path) -> Exit:
     with ExperimentStatus(plan, doubts([tuning]), quiet=options.quiet) as progress:
         conductor = Conductor(plan, testbed, out, progress)
         with writing(out / LINES):
-            (out / LINES).write_bytes(encode(lines))
+            write_whole(out / LINES, encode(lines))
         finished = run(conductor.run)
     if not finished and not any(out.glob("trials/*/summary.json")):
         raise KeyboardInterrupt
@@ -127,9 +127,9 @@ def report(directory: Path, json_file: str | None = None, out: Path | None = Non
         WriteError: when a file cannot be written.
     """
     try:
-        lines = msgspec.json.decode((directory / LINES).read_bytes(), type=Lines)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(f"{directory / LINES}: {error}") from None
+        lines = read_record(directory / LINES, Lines)
+    except ReadError as error:
+        raise StoreError(str(error)) from None
     stored = load_experiment(directory)
     found = weigh(stored.experiment, lines, stored.summaries(), stored.missing)
     trials = {
@@ -138,7 +138,7 @@ def report(directory: Path, json_file: str | None = None, out: Path | None = Non
     }
     target = out or directory
     with writing(target / ABLATION):
-        (target / ABLATION).write_bytes(encode(found))
+        write_whole(target / ABLATION, encode(found))
     sheet = ablation_sheet(found, trials, stored.experiment.environment)
     deliver(sheet, found, json_file, target)
     return found

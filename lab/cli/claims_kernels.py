@@ -23,11 +23,12 @@ from lab.testbed.userns import ensure_privileges
 from lab.vm.cache import cache_directory
 from lab.vm.names import VmError
 from loadgen.cli.group import say
-from loadgen.errors import ChurnlabError, Exit, writing
+from loadgen.errors import ChurnlabError, Exit
+from loadgen.files import ReadError, read_record, write_result, write_whole, writing
 
 HERE: Final = "here"
-_MOST: Final = 64 << 20
-"""Bytes of a stored result: some hundred times what a run writes."""
+_MOST: Final = 8 << 20
+"""Bytes of a stored result: some twenty times what a run writes."""
 
 
 class _Head(msgspec.Struct):
@@ -92,18 +93,14 @@ def read(path: Path) -> list[Claims]:
         StoredError: when it holds none.
     """
     try:
-        if path.stat().st_size > _MOST:
-            raise StoredError(f"--with {path}: too large to be results of lab claims")
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoredError(f"--with {path}: {error.strerror}") from None
-    try:
-        if msgspec.json.decode(data, type=_Head).schema == BY_KERNEL_SCHEMA:
-            found = msgspec.json.decode(data, type=ByKernel).kernels
+        if read_record(path, _Head, _MOST).schema == BY_KERNEL_SCHEMA:
+            found = read_record(path, ByKernel, _MOST).kernels
         else:
-            found = [msgspec.json.decode(data, type=Claims)]
+            found = [read_record(path, Claims, _MOST)]
         return [again(claims) for claims in found]
-    except (msgspec.DecodeError, ValueError) as error:
+    except ReadError as error:
+        raise StoredError(f"--with {error}") from None
+    except ValueError as error:
         raise StoredError(f"--with {path}: not written by lab claims --json: {error}") from None
 
 
@@ -146,13 +143,12 @@ def _write(found: ByKernel, json_file: str | None, out: Path | None) -> None:
     )
     for path, text in files:
         with writing(path):
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text.encode())
     if json_file == "-":
         sys.stdout.write(by_kernel.json(found))
         sys.stdout.flush()
     elif json_file:
-        with writing(json_file):
-            Path(json_file).write_text(by_kernel.json(found), encoding="utf-8")
+        write_result(json_file, by_kernel.json(found).encode())
 
 
 def _show(found: ByKernel, *, to_stdout: bool) -> None:

@@ -28,7 +28,8 @@ from lab.cli.progress import StatusLines
 from lab.testbed.netns import pair
 from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
-from loadgen.errors import Exit, writing
+from loadgen.errors import Exit
+from loadgen.files import write_result, write_whole, writing
 from loadgen.run.environment import describe
 
 JSON, MARKDOWN = "claims.json", "claims.md"
@@ -119,14 +120,13 @@ def write(claims: Claims, json_file: str | None, out: Path | None) -> None:
     """
     if out is not None:
         with writing(out):
-            (out / JSON).write_text(render.json(claims), encoding="utf-8")
-            (out / MARKDOWN).write_text(render.markdown(claims), encoding="utf-8")
+            write_whole(out / JSON, render.json(claims).encode())
+            write_whole(out / MARKDOWN, render.markdown(claims).encode())
     if json_file == "-":
         sys.stdout.write(render.json(claims))
         sys.stdout.flush()
     elif json_file:
-        with writing(json_file):
-            Path(json_file).write_text(render.json(claims), encoding="utf-8")
+        write_result(json_file, render.json(claims).encode())
 
 
 def show(claims: Claims, *, details: bool, to_stdout: bool) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lab.report import PAGE, reports_index, sheet
 from lab.report.sheet import Sheet
-from loadgen.errors import writing
+from loadgen.files import write_result, write_whole, writing
 from loadgen.summary import encode
 
 MARKDOWN = "summary.md"
@@ -31,17 +31,16 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
     with writing(out):
         for section in report.sections:
             if section.plot is not None:
-                (out / section.plot.file).write_text(section.plot.svg + "\n", encoding="utf-8")
-        (out / MARKDOWN).write_text(sheet.markdown(report), encoding="utf-8")
-        (out / PAGE).write_text(sheet.page(report), encoding="utf-8")
-        (out / sheet.LISTED).write_bytes(encode(report.listed()))
+                write_whole(out / section.plot.file, f"{section.plot.svg}\n".encode())
+        write_whole(out / MARKDOWN, sheet.markdown(report).encode())
+        write_whole(out / PAGE, sheet.page(report).encode())
+        write_whole(out / sheet.LISTED, encode(report.listed()))
         reports_index(out.parent)
     if json_file == "-":
         sys.stdout.write(encode(record).decode())
         sys.stdout.flush()
     elif json_file:
-        with writing(json_file):
-            Path(json_file).write_bytes(encode(record))
+        write_result(json_file, encode(record))
     stream = sys.stderr if json_file == "-" else sys.stdout
     if stream.isatty():
         Console(file=stream).print(sheet.renderable(report))

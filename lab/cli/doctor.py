@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from loadgen.errors import Exit, writing
+from loadgen.errors import Exit
+from loadgen.files import write_result
 
 
 @click.command()
@@ -38,7 +37,6 @@ def command(json_file: str | None) -> None:
     else:
         click.echo(data)
     if json_file not in {None, "-"}:
-        with writing(json_file):
-            Path(str(json_file)).write_text(data + "\n")
+        write_result(str(json_file), f"{data}\n".encode())
     if not any(diagnosis.testbeds.values()):
         raise SystemExit(int(Exit.FAILED))

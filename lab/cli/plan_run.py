@@ -25,7 +25,8 @@ from lab.sysctl.values import unfit_value
 from lab.testbed.fresh import fresh_values
 from lab.tunings import RECOMMENDED, load, plan_for
 from loadgen.cli.group import fail
-from loadgen.errors import Exit, writing
+from loadgen.errors import Exit
+from loadgen.files import write_result
 from loadgen.summary import encode
 from loadgen.units import spaced
 from loadgen.watch.recorded import read
@@ -204,5 +205,4 @@ def _write(where: str | None, text: str) -> None:
     if where == "-":
         click.echo(text, nl=False)
         return
-    with writing(where):
-        Path(where).write_text(text, encoding="utf-8")
+    write_result(where, text.encode())

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
 from lab.ablate.records import LINES
 from lab.analysis.store import StoreError
 from lab.cli.deliver import deliver
@@ -14,7 +12,7 @@ from lab.sweep.records import Sweep, Validation
 from lab.sweep.render import sweep_sheet, validation_sheet
 from lab.sweep.run import SWEEP
 from lab.sweep.validate import VALIDATION
-from loadgen.errors import writing
+from loadgen.files import ReadError, read_record, writing
 
 _T = TypeVar("_T")
 
@@ -50,6 +48,6 @@ def rebuild(directory: Path, out: Path | None = None) -> bool:
 
 def _read(path: Path, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
-        raise StoreError(f"{path}: {error}") from None
+        return read_record(path, kind)
+    except ReadError as error:
+        raise StoreError(str(error)) from None

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli.group import fail
-from loadgen.errors import writing
+from loadgen.files import write_result
 
 
 @click.command()
@@ -56,8 +56,10 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
             )
         if csv_file:
             groups = report.samples(directory)
-            with writing(csv_file), click.open_file(csv_file, "w", encoding="utf-8") as lines:
-                table.write(groups, lines)
+            if csv_file == "-":
+                table.write(groups, sys.stdout)
+            else:
+                write_result(csv_file, table.render(groups))
             return
         if rebuild(directory, out):
             return

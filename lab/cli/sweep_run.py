@@ -20,7 +20,8 @@ from lab.sweep.validate import VALIDATION, Validator
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import builtin_names, demand_of, load
-from loadgen.errors import Exit, writing
+from loadgen.errors import Exit
+from loadgen.files import write_whole, writing
 from loadgen.summary import encode
 
 
@@ -118,7 +119,7 @@ def validate(options: SweepOptions, out: Path) -> Exit:
     if not found.checks:
         raise KeyboardInterrupt
     with writing(out / VALIDATION):
-        (out / VALIDATION).write_bytes(encode(found))
+        write_whole(out / VALIDATION, encode(found))
     deliver(validation_sheet(found), found, options.json_file, out)
     if len(found.checks) < len(cases):
         return Exit.INTERRUPTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.errors import writing
+from loadgen.files import write_result
 
 
 @click.group(invoke_without_command=True)
@@ -55,8 +55,6 @@ def env(before: str, after: str, output: str) -> None:
 
     A tuning is a built-in one or a sysctl.d file, as for lab run.
     """
-    from pathlib import Path
-
     from lab.analysis.records import AFTER, BEFORE
     from lab.cli.edge import edge
     from lab.compose.variables import render as render_env
@@ -67,6 +65,6 @@ def env(before: str, after: str, output: str) -> None:
     if output == "-":
         click.echo(text, nl=False)
         return
-    with edge(), writing(output):
-        Path(output).write_text(text)
+    with edge():
+        write_result(output, text.encode())
     click.echo(f"written: {output}; use it: docker compose --env-file {output} up")

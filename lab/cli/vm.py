@@ -63,7 +63,7 @@ def command(
     from lab.cli.edge import edge
     from lab.cli.vm_run import Guest, execute
     from lab.vm.cache import cache_directory
-    from loadgen.errors import writing
+    from loadgen.files import writing
 
     if (kernel is None) == (not packages):
         fail("give a kernel: --kernel debian:6.1, --kernel ./vmlinuz, or --kernel-deb FILE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -12,10 +13,14 @@ from lab.analysis.records import ExperimentConfig, VerdictName
 from lab.report.html import environment
 from lab.report.sheet import LISTED, Listed
 from lab.report.view import LABELS
+from loadgen.files import ReadError, read_record
 from loadgen.report.page import PAGE
 from loadgen.report.page.frame import style
 from loadgen.report.rows import said
 from loadgen.summary import Environment
+
+_MOST: Final = 64 << 20
+"""Bytes of a comparison: it has the summaries of all trials in it."""
 
 
 class _Arm(msgspec.Struct):
@@ -51,28 +56,26 @@ def _entry(folder: Path) -> dict[str, str]:
     entry = {"folder": folder.name, "name": folder.name, "started_at": "", "when": ""}
     entry["about"] = folder.name
     try:
-        listed = msgspec.json.decode((folder / LISTED).read_bytes(), type=Listed)
+        listed = read_record(folder / LISTED, Listed)
         shown: dict[str, str] = msgspec.to_builtins(listed)
         return entry | shown | {"when": text.moment(listed.started_at)}
-    except (OSError, msgspec.DecodeError):
+    except ReadError:
         pass
     try:
-        raw = (folder / "experiment.json").read_bytes()
-        experiment = msgspec.json.decode(raw, type=_Experiment)
+        experiment = read_record(folder / "experiment.json", _Experiment)
         entry["started_at"] = experiment.started_at
         entry["when"] = text.moment(experiment.started_at)
         entry["about"] = " · ".join([folder.name, *_about(experiment)])
-    except (OSError, msgspec.DecodeError):
+    except ReadError:
         pass
     try:
-        raw = (folder / "comparison.json").read_bytes()
-        found = msgspec.json.decode(raw, type=_Comparison)
-    except (OSError, msgspec.DecodeError) as error:
+        found = read_record(folder / "comparison.json", _Comparison, _MOST)
+    except ReadError as error:
         return entry | {
             "tone": "warn",
             "sign": "?",
             "words": "Cannot be read",
-            "sentence": f"comparison.json: {error}. Rebuild it with lab report {folder.name}",
+            "sentence": f"comparison.json {error.reason}. Rebuild it with lab report {folder.name}",
         }
     tone, sign, words = LABELS[found.verdict]
     return entry | {

@@ -16,7 +16,7 @@ from lab.analysis.records import AFTER, BEFORE, Comparison, Prediction, VerdictN
 from lab.analysis.store import Stored
 from lab.analysis.verdict import FAILS
 from lab.report import hlog, html, index, json_, junit, markdown, settings, view
-from loadgen.errors import writing
+from loadgen.files import write_whole, writing
 from loadgen.report.page import PAGE
 from loadgen.report.table import Group
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
@@ -91,7 +91,7 @@ def write_reports(
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (directory / name).write_text(text, encoding="utf-8")
+            write_whole(directory / name, text.encode())
 
 
 def write_all(
@@ -157,7 +157,7 @@ def reports_index(parent: Path) -> Path:
     """
     path = parent / PAGE
     with writing(path):
-        path.write_text(index.render(parent), encoding="utf-8")
+        write_whole(path, index.render(parent).encode())
     return path
 
 

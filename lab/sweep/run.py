@@ -21,8 +21,7 @@ from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.trials.trial import Observed, TrialError, observe
 from loadgen.config import LoadOptions
-from loadgen.errors import writing
-from loadgen.files import write_whole
+from loadgen.files import write_whole, writing
 from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Summary, encode

@@ -21,7 +21,7 @@ from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracked import TrackedTestbed
 from lab.trials.trial import MAX_REPETITIONS, TrialError, observe
 from loadgen.config import LoadOptions
-from loadgen.errors import writing
+from loadgen.files import writing
 from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT, ROLE_PROXY, ROLE_SERVER
 

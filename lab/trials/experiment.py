@@ -41,8 +41,8 @@ from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.config import LoadOptions
-from loadgen.errors import ChurnlabError, writing
-from loadgen.files import write_whole
+from loadgen.errors import ChurnlabError
+from loadgen.files import write_whole, writing
 from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT
 from loadgen.summary import Summary, encode

@@ -24,6 +24,7 @@ from loadgen.cli.spoken import (
 from loadgen.config import LoadOptions, RunConfig
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
+from loadgen.files import write_result
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator
@@ -212,9 +213,9 @@ def deliver(summary: Summary, out: Path, results: Results) -> Exit:
         sys.stdout.buffer.write(records.encode(summary))
         sys.stdout.flush()
     elif results.json_file:
-        Path(results.json_file).write_bytes(records.encode(summary))
+        write_result(results.json_file, records.encode(summary))
     if results.junit:
-        results.junit.write_bytes(junit.render(summary))
+        write_result(results.junit, junit.render(summary))
     return exit_code(summary)
 
 

@@ -33,6 +33,7 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
     """
     from loadgen import summary
     from loadgen.cli.execute import exit_code
+    from loadgen.files import write_result
     from loadgen.fleet import store
     from loadgen.report import text
 
@@ -43,5 +44,5 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
         sys.stdout.buffer.write(summary.encode(merged))
         sys.stdout.flush()
     else:
-        Path(json_file).write_bytes(summary.encode(merged))
+        write_result(json_file, summary.encode(merged))
     sys.exit(int(exit_code(merged)))

@@ -35,6 +35,7 @@ def command(
     """
     from loadgen import summary
     from loadgen.cli.execute import exit_code
+    from loadgen.files import write_result, writing
     from loadgen.fleet import home
     from loadgen.report import junit as junit_xml
     from loadgen.report import page, table, text
@@ -50,32 +51,32 @@ def command(
         fail("--json - and --csv - both want stdout; give one of them a file")
     fleet = home.read_fleet(directory)
     found = stored.salvage(directory) if fleet is None else home.gathered(fleet, directory)
-    try:
+    # The text first: what there is to say is said, whatever can be written of it.
+    sys.stderr.write(text.render(found.summary, directory / page.PAGE))
+    for line in found.missing:
+        click.echo(f"  missing: {line}", err=True)
+    with writing(directory):
         if fleet is not None:
             home.write_pages(found)
         if found.about is not None:
             rundir.write_summary(directory, found.summary)
-        written = page.write(found)
-        sys.stderr.write(text.render(found.summary, written))
-        for line in found.missing:
-            click.echo(f"  missing: {line}", err=True)
-        if json_file:
-            with click.open_file(json_file, "wb") as out:
-                out.write(summary.encode(found.summary))
-        if csv_file:
-            with click.open_file(csv_file, "w", encoding="utf-8") as lines:
-                table.write([({}, found.samples)], lines)
-        if junit:
-            junit.write_bytes(junit_xml.render(found.summary))
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        fail(f"cannot write {error.filename or directory}: {error.strerror}")
+        page.write(found)
+    if json_file == "-":
+        sys.stdout.buffer.write(summary.encode(found.summary))
+        sys.stdout.flush()
+    elif json_file:
+        write_result(json_file, summary.encode(found.summary))
+    if csv_file == "-":
+        table.write([({}, found.samples)], sys.stdout)
+    elif csv_file:
+        write_result(csv_file, table.render([({}, found.samples)]))
+    if junit:
+        write_result(junit, junit_xml.render(found.summary))
     sys.exit(int(exit_code(found.summary)))
 
 
 def _recording(directory: Path) -> None:
-    from loadgen.files import write_whole
+    from loadgen.files import write_whole, writing
     from loadgen.report import recording
     from loadgen.report.page import recording as page
     from loadgen.report.page.run import PAGE
@@ -84,8 +85,6 @@ def _recording(directory: Path) -> None:
     found = read(directory)
     told = recording.tell(found)
     path = directory / PAGE
-    try:
-        write_whole(path, page.render(found, told).encode())
-    except OSError as error:
-        fail(f"cannot write {path}: {error.strerror}")
     click.echo(recording.text(told, str(path)), nl=False)
+    with writing(path):
+        write_whole(path, page.render(found, told).encode())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from loadgen.files import MissingError, ReadError, inside, read_record
 from loadgen.fleet import clocks, store
-from loadgen.fleet.errors import FleetError
 from loadgen.fleet.member import Member
 from loadgen.fleet.record import FILE, Fleet
 from loadgen.report import page
@@ -21,14 +21,14 @@ def read_fleet(folder: Path) -> Fleet | None:
     """Return the record of a fleet's directory; None where it is none.
 
     Raises:
-        FleetError: when the record is damaged.
+        StoredError: when the record is damaged.
     """
     try:
-        return msgspec.json.decode((folder / FILE).read_bytes(), type=Fleet)
-    except FileNotFoundError:
+        return read_record(folder / FILE, Fleet)
+    except MissingError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise FleetError(f"{folder / FILE} cannot be read: {error}") from None
+    except ReadError as error:
+        raise StoredError(str(error)) from None
 
 
 def gathered(fleet: Fleet, folder: Path) -> Salvaged:
@@ -54,6 +54,8 @@ def write_pages(found: Salvaged) -> None:
     """
     for note in found.summary.shards:
         path = found.path / note.directory
+        if not inside(found.path, path):
+            continue
         if note.directory and (note.state != "whole" or not (path / page.PAGE).is_file()):
             page.write(salvage(path))
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from loadgen.files import GROWING, ReadError, read_record, write_whole
 from loadgen.fleet import part as digests
 from loadgen.fleet.member import Member
 from loadgen.fleet.merge import Merged, Merger
@@ -25,8 +26,8 @@ def digest(path: Path) -> Part:
         StoredError: when there is no readable `run.json`.
     """
     try:
-        found = digests.decoder.decode((path / DIGEST).read_bytes())
-    except (OSError, msgspec.DecodeError):
+        found = read_record(path / DIGEST, Part, GROWING)
+    except ReadError:
         found = None
     if found is not None and found.sizes == _sizes(path):
         return found
@@ -40,7 +41,7 @@ def write_digest(path: Path) -> None:
         StoredError: when there is no readable `run.json`.
         OSError: when it cannot be written.
     """
-    (path / DIGEST).write_bytes(msgspec.json.encode(digest(path)))
+    write_whole(path / DIGEST, msgspec.json.encode(digest(path)))
 
 
 def _sizes(path: Path) -> dict[str, int]:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
 from typing import IO
 
 from loadgen.sample import Sample
 
 Group = tuple[Mapping[str, str], Sequence[Sample]]
 """What all samples of one run have in common, by column, such as its arm; and the samples."""
+
+
+def render(groups: Iterable[Group]) -> bytes:
+    """Return the table, UTF-8; `write` has the details."""
+    text = StringIO(newline="")
+    write(groups, text)
+    return text.getvalue().encode()
 
 
 def write(groups: Iterable[Group], out: IO[str]) -> None:

@@ -19,6 +19,7 @@ from loadgen.config import RunConfig
 from loadgen.diagnosis import honesty, limit
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.diagnosis.series import by_metric
+from loadgen.protocols import PROTOCOLS
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_HOST, Sample
 from loadgen.summary import (
     EMULATED_WORDS,
@@ -33,6 +34,7 @@ from loadgen.summary import (
     emulated,
 )
 from loadgen.target import is_loopback
+from loadgen.units import Count, Real, Seconds
 
 
 class About(msgspec.Struct, kw_only=True):
@@ -50,27 +52,38 @@ class About(msgspec.Struct, kw_only=True):
     """Metrics that could not be read, by role, with the reason."""
     seeded: bool | None = None
     """Whether the keys were stored before the run; None when nothing had to be."""
-    origin: float | None = None
+    origin: Real | None = None
     """Time 0 of the run on CLOCK_MONOTONIC, in seconds; None until it is fixed. Whoever watches the
     same machine from elsewhere puts its readings on the run's clock with it."""
     spoken: dict[str, str] = msgspec.field(default_factory=dict)
     """What servers speak that do not speak memcached's text, by `host:port`, asked after the run."""
-    late: float = 0.0
+    late: Seconds = 0.0
     """Seconds after the moment of `--start-at` at which the workers were ready."""
     snapshots: list[SnapshotNote] = msgspec.field(default_factory=list)
     ended: Ended | None = None
     """None while the run goes on, and for good when it was killed."""
 
+    def __post_init__(self) -> None:
+        """Check what one field alone does not show.
+
+        Raises:
+            ValueError: for a threshold that is none, or a protocol that nobody knows.
+        """
+        for expression in self.config.thresholds:
+            thresholds.parse_threshold(expression)
+        if self.config.protocol not in PROTOCOLS:
+            raise ValueError(f"unknown protocol {self.config.protocol!r}")
+
 
 class Ended(msgspec.Struct, kw_only=True):
     """How a run ended."""
 
-    elapsed: float
+    elapsed: Seconds
     interrupted: bool = False
     aborted_by: str | None = None
     """The threshold that ended the run early."""
     lost_workers: list[str] = msgspec.field(default_factory=list)
-    sampler_overruns: int = 0
+    sampler_overruns: Count = 0
 
 
 def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, Counts]) -> Summary:

@@ -17,6 +17,8 @@ from hdrh.histogram import HdrHistogram
 
 from loadgen.accounting import latency
 from loadgen.accounting.latency import IntervalHistogram
+from loadgen.accounting.messages import TAGS
+from loadgen.units import LONGEST
 
 HEADER: Final = (
     "#[Histogram log format version 1.2]\n"
@@ -25,6 +27,13 @@ HEADER: Final = (
 )
 _LONGEST: Final = int(latency.LONGEST * 1e6)
 _DIGITS: Final = 2
+_TAGS: Final = frozenset(TAGS)
+_PAYLOAD: Final = 1 << 16
+"""Signs of a payload; ours have up to seven thousand, and it unpacks to at most a thousand times that."""
+_MOST_DIGITS: Final = 3
+_HIGHEST: Final = 1 << 33
+"""Of the histograms that are read, which other tools may have written: two hours in microseconds."""
+_MOST_VALUES: Final = 1 << 53
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -57,23 +66,26 @@ def logged(lines: Iterable[str]) -> Iterator[Logged]:
     """Yield the lines that are whole to look at; a payload may yet turn out to be damaged."""
     for text in lines:
         fields = text.strip().split(",")
-        if len(fields) != 5 or not fields[0].startswith("Tag="):
+        tag = fields[0].removeprefix("Tag=")
+        if len(fields) != 5 or tag not in _TAGS or len(fields[4]) > _PAYLOAD:
             continue
         try:
             start, length = float(fields[1]), float(fields[2])
         except ValueError:
             continue
-        yield Logged(fields[0].removeprefix("Tag="), start, length, fields[4])
+        if 0 <= start <= LONGEST and 0 <= length <= LONGEST:
+            yield Logged(tag, start, length, fields[4])
 
 
 def intervals(lines: Iterable[str]) -> Iterator[IntervalHistogram]:
     """Yield what is on the whole lines."""
     for found in logged(lines):
         try:
-            histogram = HdrHistogram.decode(found.payload)
+            counts = _counts(_histogram(found.payload))
         except Exception:  # noqa: BLE001, S112 - a damaged payload fails in many ways inside hdrh
             continue
-        yield IntervalHistogram(found.tag, found.start, found.length, _counts(histogram))
+        if sum(counts.values()) <= _MOST_VALUES:
+            yield IntervalHistogram(found.tag, found.start, found.length, counts)
 
 
 class Sums:
@@ -121,6 +133,21 @@ class Sums:
             IntervalHistogram(tag, start, self._lengths[start, tag], _counts(histogram))
             for (start, tag), histogram in sorted(self._sums.items(), key=lambda item: item[0])
         ]
+
+
+def _histogram(payload: str) -> HdrHistogram:
+    """Return the histogram that a payload holds, as `HdrHistogram.decode` does for any of them.
+
+    Raises:
+        ValueError: when it is laid out as no histogram of latencies is, and would take memory for it.
+        Exception: of the many kinds that a damaged payload has.
+    """
+    found = HdrHistogramEncoder.decode(payload)
+    header = found.payload
+    lowest, highest = header.lowest_trackable_value, header.highest_trackable_value
+    if not (1 <= lowest <= highest <= _HIGHEST and 1 <= header.significant_figures <= _MOST_DIGITS):
+        raise ValueError("no histogram of latencies")
+    return HdrHistogram(lowest, highest, header.significant_figures, hdr_payload=found)
 
 
 def _empty() -> HdrHistogram:

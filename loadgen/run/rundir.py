@@ -8,6 +8,7 @@ killed leaves at most one damaged line at the end of each, which readers pass ov
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 
 from loadgen import sample, summary
 from loadgen.accounting.latency import IntervalHistogram
-from loadgen.files import write_whole
+from loadgen.files import ReadError, read_lines, read_record, write_whole
 from loadgen.run import hlog
 from loadgen.run.hlog import Logged
 from loadgen.sample import Sample
@@ -90,42 +91,37 @@ def write_summary(path: Path, result: Summary) -> None:
 
 def read_run(path: Path) -> dict[str, Any] | None:
     """Return `run.json`, or None where it is missing or damaged."""
-    try:
-        return msgspec.json.decode((path / RUN).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        return None
+    with suppress(ReadError):
+        return read_record(path / RUN, dict[str, Any])
+    return None
 
 
 def read_summary(path: Path) -> Summary | None:
     """Return `summary.json`, or None where it is missing or damaged."""
-    try:
-        return summary.decode((path / SUMMARY).read_bytes())
-    except (OSError, msgspec.DecodeError):
-        return None
+    with suppress(ReadError):
+        return read_record(path / SUMMARY, Summary)
+    return None
 
 
 def read_samples(path: Path) -> list[Sample]:
     """Return the whole lines of `samples.jsonl`."""
-    try:
-        with (path / SAMPLES).open("rb") as lines:
-            return list(sample.decode_lines(lines))
-    except OSError:
-        return []
+    found: list[Sample] = []
+    with suppress(ReadError):
+        found.extend(sample.decode_lines(read_lines(path / SAMPLES)))
+    return found
 
 
 def read_intervals(path: Path) -> list[IntervalHistogram]:
     """Return the whole lines of `latency.hlog`."""
-    try:
-        with (path / HISTOGRAMS).open(encoding="ascii", errors="replace") as lines:
-            return list(hlog.intervals(lines))
-    except OSError:
-        return []
+    return list(hlog.intervals(_log(path)))
 
 
 def logged_intervals(path: Path) -> Iterator[Logged]:
     """Yield the whole lines of `latency.hlog` with their histograms as they stand there."""
-    try:
-        with (path / HISTOGRAMS).open(encoding="ascii", errors="replace") as lines:
-            yield from hlog.logged(lines)
-    except OSError:
-        return
+    return hlog.logged(_log(path))
+
+
+def _log(path: Path) -> Iterator[str]:
+    with suppress(ReadError):
+        for line in read_lines(path / HISTOGRAMS):
+            yield line.decode("ascii", "replace")

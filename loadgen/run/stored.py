@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from loadgen.accounting import sums
 from loadgen.accounting.latency import Counts, IntervalHistogram, by_tag
 from loadgen.config import RunConfig
 from loadgen.errors import ChurnlabError
+from loadgen.files import MissingError, ReadError, last_byte, read_record
 from loadgen.run import rundir
 from loadgen.run.conclude import About, conclude
 from loadgen.sample import ROLE_GENERATOR, Sample
@@ -55,26 +57,24 @@ def read(path: Path) -> StoredRun:
     Raises:
         StoredError: when there is no readable `run.json`, without which nothing can be said.
     """
-    raw = rundir.read_run(path)
-    if raw is None:
-        raise StoredError(
-            f"{path} holds no run: {rundir.RUN} is missing or damaged",
-            "give a directory that `loadgen run --out` wrote",
-        )
     try:
-        about = msgspec.convert(raw, About)
-    except msgspec.ValidationError as error:
-        raise StoredError(f"{path / rundir.RUN}: {error}") from None
+        about = read_record(path / rundir.RUN, About)
+    except MissingError:
+        raise StoredError(
+            f"{path} holds no run: {rundir.RUN} is missing",
+            "give a directory that `loadgen run --out` wrote",
+        ) from None
+    except ReadError as error:
+        raise StoredError(str(error)) from None
     intervals = rundir.read_intervals(path)
     return StoredRun(path, about, rundir.read_samples(path), intervals, by_tag(intervals))
 
 
 def read_about(path: Path) -> About | None:
     """Return `run.json`, or None where it is missing or damaged."""
-    try:
-        return msgspec.json.decode((path / rundir.RUN).read_bytes(), type=About)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    with suppress(ReadError):
+        return read_record(path / rundir.RUN, About)
+    return None
 
 
 def salvage(path: Path) -> Salvaged:
@@ -122,24 +122,18 @@ def damage(path: Path, label: str = "") -> list[str]:
     prefix = f"{label}/" if label else ""
     lines = []
     try:
-        msgspec.json.decode((path / rundir.RUN).read_bytes(), type=About)
-    except FileNotFoundError:
-        lines.append(f"{prefix}{rundir.RUN} is missing")
-    except OSError as error:
-        lines.append(f"{prefix}{rundir.RUN} cannot be read: {error.strerror}")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        lines.append(f"{prefix}{rundir.RUN} is cut off or damaged ({error})")
+        read_record(path / rundir.RUN, About)
+    except ReadError as error:
+        lines.append(f"{prefix}{rundir.RUN} {error.reason}")
     for name in (rundir.SAMPLES, rundir.HISTOGRAMS):
         try:
-            with (path / name).open("rb") as file:
-                size = file.seek(0, 2)
-                file.seek(max(0, size - 1))
-                if size == 0:
-                    lines.append(f"{prefix}{name} is empty")
-                elif file.read(1) != b"\n":
-                    lines.append(f"{prefix}{name} is cut off in its last line")
-        except OSError:
-            lines.append(f"{prefix}{name} is missing")
+            last = last_byte(path / name)
+        except ReadError as error:
+            lines.append(f"{prefix}{name} {error.reason}")
+        else:
+            if last != b"\n":
+                told = "is cut off in its last line" if last else "is empty"
+                lines.append(f"{prefix}{name} {told}")
     return lines
 
 
@@ -147,7 +141,7 @@ def _guess(samples: Sequence[Sample]) -> About:
     """Return a `run.json` for samples that have lost theirs."""
     generator = [item for item in samples if item.role == ROLE_GENERATOR]
     seconds = max(generator[-1].t if generator else 0.0, 0.001)
-    due = sums.totals_of(generator[-1].values).scheduled if generator else 0
+    due = min(sums.totals_of(generator[-1].values).scheduled, 10**9) if generator else 0
     return About(
         version="unknown",
         config=RunConfig(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loadgen.files import write_whole
 from loadgen.report.page import run
 from loadgen.report.page.run import PAGE
 from loadgen.run.stored import Salvaged
@@ -22,5 +23,5 @@ def write(found: Salvaged) -> Path:
         OSError: when it cannot be written.
     """
     path = found.path / PAGE
-    path.write_text(run.render(found, run.beside(found)), encoding="utf-8")
+    write_whole(path, run.render(found, run.beside(found)).encode())
     return path

@@ -18,7 +18,8 @@ from lab.sysctl.tuning import TuningError
 from lab.testbed.base import TestbedError
 from lab.trials.trial import TrialError
 from loadgen.cli.group import LazyGroup, run_command
-from loadgen.errors import ChurnlabError, WriteError
+from loadgen.errors import ChurnlabError
+from loadgen.files import WriteError
 
 GROUP = LazyGroup(name="lab", package="lab.cli", verbs=VERBS)
 
