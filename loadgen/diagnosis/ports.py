@@ -14,7 +14,7 @@ of which is the one that has an errno:
 
 from __future__ import annotations
 
-from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED
+from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED, CauseKind
 from loadgen.diagnosis.honesty import SEARCH_PORTS
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.outcome import Outcome
@@ -71,18 +71,8 @@ def _port_use(observation: Observation) -> list[Evidence]:
 
 def ports_exhausted(observation: Observation, ledger: Ledger) -> list[Cause]:
     """EADDRNOTAVAIL from connect(): every port of the range is in use toward the destination."""
-    count = ledger.take([Outcome.LOCAL_PORT_EXHAUSTED])
-    if not count:
-        return []
-    errno = Evidence(
-        metric="errno",
-        value="EADDRNOTAVAIL",
-        role=ROLE_CLIENT,
-        at=observation.first_at(f"outcome_{Outcome.LOCAL_PORT_EXHAUSTED}"),
-        text=f"connect() failed {count:,} times with EADDRNOTAVAIL",
-    )
-    evidence = [errno, *_port_use(observation)]
-    return [PORTS_EXHAUSTED.explains(count, evidence, first_at=errno.at)]
+    outcome = Outcome.LOCAL_PORT_EXHAUSTED
+    return _no_port(observation, ledger, outcome, PORTS_EXHAUSTED, "connect()", "EADDRNOTAVAIL")
 
 
 def port_search_slow(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -143,15 +133,27 @@ def _search(observation: Observation, count: int, so_what: str) -> Cause:
 
 def bind_early(observation: Observation, ledger: Ledger) -> list[Cause]:
     """EADDRINUSE from bind(address, 0): a port was demanded before the destination was known."""
-    count = ledger.take([Outcome.BIND_PORT_EXHAUSTED])
+    outcome = Outcome.BIND_PORT_EXHAUSTED
+    return _no_port(observation, ledger, outcome, BIND_EARLY, "bind()", "EADDRINUSE")
+
+
+def _no_port(
+    observation: Observation,
+    ledger: Ledger,
+    outcome: Outcome,
+    kind: CauseKind,
+    call: str,
+    errno: str,
+) -> list[Cause]:
+    """Return the cause of the attempts that got no port."""
+    count = ledger.take([outcome])
     if not count:
         return []
-    errno = Evidence(
+    said = Evidence(
         metric="errno",
-        value="EADDRINUSE",
+        value=errno,
         role=ROLE_CLIENT,
-        at=observation.first_at(f"outcome_{Outcome.BIND_PORT_EXHAUSTED}"),
-        text=f"bind() failed {count:,} times with EADDRINUSE",
+        at=observation.first_at(f"outcome_{outcome}"),
+        text=f"{call} failed {count:,} times with {errno}",
     )
-    evidence = [errno, *_port_use(observation)]
-    return [BIND_EARLY.explains(count, evidence, first_at=errno.at)]
+    return [kind.explains(count, [said, *_port_use(observation)], first_at=said.at)]
