@@ -24,10 +24,6 @@ from bench.table import table
 from lab.testbed.processes import spawn
 
 
-def _cpu_of(pid: int) -> float:
-    return process_seconds(Path(f"/proc/{pid}/stat").read_text())
-
-
 async def _drain(terminal: int) -> None:
     """Read what is drawn, as a terminal does, until nobody draws any more."""
     while True:
@@ -51,9 +47,9 @@ async def coordinator(site: Ground, chosen: argparse.Namespace, *, on_terminal: 
         try:
             origin = await site.origin_of(out)
             await trio.sleep(origin - time.monotonic() + 0.2)
-            cpu, begin = _cpu_of(child.pid), time.monotonic()
+            cpu, begin = process_seconds(child.pid), time.monotonic()
             await trio.sleep(origin + chosen.seconds - 0.1 - time.monotonic())
-            share = (_cpu_of(child.pid) - cpu) / (time.monotonic() - begin)
+            share = (process_seconds(child.pid) - cpu) / (time.monotonic() - begin)
             await child.wait()
         finally:
             child.kill()

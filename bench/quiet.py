@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from loadgen.sampling.parse import process_stat
+
 LIMIT = 0.15
 """Cores that others may use during a run. The kernel's own accounting errs by some hundredths."""
 TRIES = 4
@@ -35,16 +37,13 @@ def busy_seconds(stat: str) -> float:
     return (user + nice + system + sum(rest[:3])) / _TICKS  # irq, softirq and steal
 
 
-def process_seconds(stat: str) -> float:
-    """Return the CPU seconds of a process, from the text of its /proc/PID/stat.
+def process_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process.
 
     Raises:
-        ValueError: when the text is no such line.
+        OSError: when it has ended.
     """
-    fields = stat.rpartition(")")[2].split()  # the command's name may contain blanks
-    if len(fields) < 13:
-        raise ValueError(f"{stat!r} is not the line of a process")
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return process_stat(Path(f"/proc/{pid}/stat").read_bytes()).ticks / _TICKS
 
 
 def _ours(servers: Iterable[int]) -> float:
@@ -54,7 +53,7 @@ def _ours(servers: Iterable[int]) -> float:
         + used.system
         + used.children_user
         + used.children_system
-        + sum(process_seconds(Path(f"/proc/{pid}/stat").read_text()) for pid in servers)
+        + sum(process_seconds(pid) for pid in servers)
     )
 
 

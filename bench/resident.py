@@ -11,6 +11,8 @@ from pathlib import Path
 
 import trio
 
+from loadgen.sampling.parse import process_stat
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
@@ -55,9 +57,7 @@ def parents(pids: list[int]) -> list[int]:
     found = set()
     for pid in pids:
         with suppress(OSError):
-            # proc(5): the name in parentheses may hold anything, so count from its end.
-            after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            found.add(int(after[1]))
+            found.add(process_stat(Path(f"/proc/{pid}/stat").read_bytes()).parent)
     return sorted(found)
 
 

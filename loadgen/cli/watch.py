@@ -11,7 +11,7 @@ import click
 
 from loadgen.cli import types
 from loadgen.cli.group import fail
-from loadgen.target import endpoint
+from loadgen.target import endpoint, parse_target
 
 if TYPE_CHECKING:
     from loadgen.watch.openmetrics import Exporter
@@ -124,19 +124,10 @@ def command(**chosen: Any) -> None:
 
 def _addresses(targets: tuple[str, ...]) -> list[tuple[str, int]]:
     """Return the targets' addresses; nothing is sent there, so any may be watched."""
-    import socket
+    from loadgen.run.resolve import resolved
 
-    from loadgen.target import parse_target
-
-    found = []
-    for text in targets:
-        target = parse_target(text)
-        try:
-            infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise ValueError(f"target {target} does not resolve: {error.strerror}") from None
-        found.append((str(infos[0][4][0]), target.port))
-    return found
+    parsed = map(parse_target, targets)
+    return [(resolved(target)[0], target.port) for target in parsed]
 
 
 def _exporter(where: tuple[str, int] | None) -> Exporter | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from loadgen.sampling.parse import process_stat
+
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -55,9 +57,7 @@ class Owner:
 def start_of(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None when it is gone or a zombie."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        found = process_stat(Path(f"/proc/{pid}/stat").read_bytes())
     except OSError:
         return None
-    # proc(5): the second field may hold blanks and brackets; state is the third, starttime the 22nd.
-    fields = text.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if found.state in {"Z", "X"} else found.started

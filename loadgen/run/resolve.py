@@ -17,6 +17,22 @@ RESERVED_DESCRIPTORS = 64
 """What a worker needs besides its connections: epoll, pipes, libraries, and some room."""
 
 
+def resolved(target: Target) -> tuple[str, int]:
+    """Return the first address of a target's name, and its scope: 0, or the link that it holds on.
+
+    Raises:
+        ValueError: when the name does not resolve.
+    """
+    try:
+        infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise ValueError(f"target {target} does not resolve: {error.strerror}") from None
+    except UnicodeError as error:  # an empty label, or one of more than 63 bytes
+        raise ValueError(f"target {target} does not resolve: {error}") from None
+    where = infos[0][4]
+    return str(where[0]), int(where[3]) if len(where) == 4 else 0
+
+
 def addresses_of(
     targets: Iterable[Target], allow: Collection[Network], namespaces: Collection[str]
 ) -> list[tuple[str, int]]:
@@ -28,15 +44,8 @@ def addresses_of(
     """
     found = []
     for target in targets:
-        try:
-            infos = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise ValueError(f"target {target} does not resolve: {error.strerror}") from None
-        except UnicodeError as error:  # an empty label, or one of more than 63 bytes
-            raise ValueError(f"target {target} does not resolve: {error}") from None
-        where = infos[0][4]
-        address = str(where[0])
-        if len(where) == 4 and where[3]:
+        address, link = resolved(target)
+        if link:
             raise ValueError(
                 f"target {target} holds on one link only; give an address without a zone"
             )

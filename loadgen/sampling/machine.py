@@ -189,7 +189,7 @@ class ProcessReader:
             text = process.stat.read()
             if text:
                 with suppress(parse.ParseError):
-                    self._ticks[place] = parse.process_ticks(text)
+                    self._ticks[place] = parse.process_stat(text).ticks
             text = process.schedstat.read()
             if text:
                 with suppress(parse.ParseError, IndexError):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from typing import NamedTuple
 
 from loadgen.search import port_spans
 
@@ -287,15 +288,31 @@ def device_drops(text: bytes) -> tuple[int, int]:
     return received, transmitted
 
 
-def process_ticks(text: bytes) -> int:
-    """Return user plus system time of /proc/PID/stat in clock ticks, all its threads.
+class ProcessStat(NamedTuple):
+    """What is read of /proc/PID/stat (proc_pid_stat(5))."""
+
+    state: str
+    parent: int
+    ticks: int
+    """Clock ticks of CPU, user and system, of all its threads."""
+    started: int
+    """Clock ticks from the machine's boot to its start."""
+
+
+def process_stat(text: bytes) -> ProcessStat:
+    """Return what /proc/PID/stat says of a process.
 
     The second field is the program's name in brackets and may itself hold brackets and blanks, so
     fields are counted from the last closing one.
     """
     words = text[text.rfind(b")") + 1 :].split()
     try:
-        return int(words[11]) + int(words[12])
+        return ProcessStat(
+            state=words[0].decode("ascii"),
+            parent=int(words[1]),
+            ticks=int(words[11]) + int(words[12]),
+            started=int(words[19]),
+        )
     except (ValueError, IndexError) as error:
         raise ParseError("stat of a process: damaged") from error
 

@@ -68,6 +68,7 @@ CASES: list[tuple[list[str], str]] = [
     (["run", "a b:1"], "'a b:1' is not a target"),
     (["run", "127.0.0.1:0"], "port must be a number from 1 to 65535"),
     (["run", "a..b:1"], "target a..b:1 does not resolve"),
+    (["watch", "a..b:1", "--once"], "target a..b:1 does not resolve"),
     (["run", "--allow-target", "home"], "'home' is not a network"),
     (["run", "--netns", "no-such-namespace"], "no network namespace 'no-such-namespace'"),
     (

@@ -142,7 +142,9 @@ def test_device_drops_leave_lo_out() -> None:
 
 
 def test_a_process_name_may_hold_blanks_and_brackets() -> None:
-    assert parse.process_ticks(PROCESS) == 43
+    assert parse.process_stat(PROCESS) == parse.ProcessStat(
+        state="R", parent=1, ticks=43, started=9
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ PARSERS: list[tuple[Callable[[bytes], object], bytes]] = [
     (parse.softnet_stat, SOFTNET),
     (parse.cpu_stat, STAT),
     (parse.device_drops, DEV),
-    (parse.process_ticks, PROCESS),
+    (parse.process_stat, PROCESS),
     (parse.open_files_limit, LIMITS),
     (parse.port_range, b"32768 60999\n"),
     (parse.port_list, b"8080,9000-9010\n"),
