@@ -65,21 +65,6 @@ def shortened(text: str, most: int = 40) -> str:
     return repr(text if len(text) <= most else f"{text[:most]}…")
 
 
-_LONGEST_LINE: Final = 1000
-
-
-def one_line(text: str) -> str:
-    r"""Return a message as a line that is one wherever it is shown.
-
-    Whatever is no sign to be read stands as its escape, as `repr` has it: line breaks, control
-    sequences, the marks that turn the direction of writing, bytes that are no text. What is longer than
-    1,000 signs loses its middle: what is wrong stands at the beginning, and the remedy at the end.
-    """
-    if len(text) > _LONGEST_LINE:
-        text = f"{text[: _LONGEST_LINE * 2 // 3]} … {text[-_LONGEST_LINE // 3 :]}"
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-
-
 NOTHING: Final = "–"
 """Stands where there is no value; never a zero."""
 

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import select
 import shutil
@@ -66,6 +67,7 @@ MEMORY: Final = 200 << 20
 """Bytes that a command may need more than the process that it was forked from."""
 _BRAKE: Final = 2 << 30
 """Bytes beyond which a command gets no more memory, for the machine's sake."""
+_SHOWN: Final = {".html", ".md", ".xml", ".csv", ".svg"}
 _LARGE: Final = 10 << 20
 """Bytes of a file from which on nothing more is done to it."""
 _ENDS: Final = {int(code) for code in Exit} - {int(Exit.UNEXPECTED)}
@@ -540,6 +542,10 @@ def _run(command: tuple[str, ...], told: Path, patience: float) -> tuple[int, fl
     return code, time.monotonic() - begun, max(0, used.ru_maxrss * 1024 - _idle())
 
 
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
+"""What a terminal, or a reader's eye, obeys."""
+
+
 def _problems(code: int, memory: int, said: str, written: list[Path]) -> Iterator[str]:
     if code == -signal.SIGKILL:
         yield "hangs"
@@ -551,9 +557,13 @@ def _problems(code: int, memory: int, said: str, written: list[Path]) -> Iterato
         yield "unexpected"
     if memory > MEMORY:
         yield "memory"
+    if found := CONTROL.search(said):
+        yield f"{found[0]!r} on the terminal"
     for path in written:
-        text = path.read_bytes()
-        if path.suffix == ".html" and not text.rstrip().endswith(b"</html>"):
+        text = path.read_bytes().decode("utf-8", "replace")
+        if path.suffix in _SHOWN and (found := CONTROL.search(text)):
+            yield f"{found[0]!r} in {path.name}"
+        if path.suffix == ".html" and not text.rstrip().endswith("</html>"):
             yield f"{path.name} is cut"
 
 

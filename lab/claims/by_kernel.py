@@ -17,7 +17,8 @@ from lab.claims.catalogue import BY_NAME
 from lab.claims.claim import Claim
 from lab.claims.expected import KernelChange, Platform
 from lab.claims.records import ByKernel, Claims, Result
-from lab.report.markdown import escape
+from loadgen.foreign import harmless
+from loadgen.foreign import markdown as escape
 from loadgen.report.plain import plain
 from loadgen.summary import emulated, encode
 
@@ -167,7 +168,9 @@ def renderable(found: ByKernel) -> RenderableType:
 
 def terminal(found: ByKernel, *, width: int = 100) -> str:
     """Return the table and what it comes to as plain text."""
-    return plain(renderable(found), width) + "".join(f"{line}\n" for line in ending(found))
+    return plain(renderable(found), width) + "".join(
+        f"{harmless(line)}\n" for line in ending(found)
+    )
 
 
 def ending(found: ByKernel) -> list[str]:

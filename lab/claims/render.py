@@ -13,7 +13,7 @@ from rich.text import Text
 
 from lab.analysis import text
 from lab.claims.records import Claims, Result, Verdict
-from lab.report.markdown import escape
+from loadgen.foreign import markdown as escape
 from loadgen.report.plain import plain
 from loadgen.summary import encode
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from lab.ablate.arms import contrasts, trials_needed, tuning_of
 from lab.ablate.lines import look, wants_tracking
 from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
@@ -27,7 +25,7 @@ from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, Conductor, ExperimentPlan
 from lab.tunings import demand_of, load
-from loadgen.cli.group import say
+from loadgen.cli.group import say, tell
 from loadgen.errors import Exit
 from loadgen.files import ReadError, read_record, write_whole, writing
 from loadgen.summary import encode
@@ -53,8 +51,8 @@ def execute(options: AblateOptions, out: Path) -> Exit:
     lines = look(tuning, options.only, tracked=tracked)
     if len(lines.arms) == 1 or not lines.arms[ALL]:
         for line in lines.lines:
-            click.echo(f"{line.key} = {line.value}: {line.reason}")
-        click.echo(f"no line of {tuning.name} can change anything in a namespace here")
+            tell(f"{line.key} = {line.value}: {line.reason}")
+        tell(f"no line of {tuning.name} can change anything in a namespace here")
         return Exit.INVALID
     plan = ExperimentPlan(
         name=out.name,
@@ -105,13 +103,13 @@ def _say_size(plan: ExperimentPlan, lines: Lines) -> None:
     idle = [line.key for line in lines.lines if line.state != "active"]
     duration = plan.duration or USUAL
     seconds = len(plan.arms) * plan.trials * (duration + _OVERHEAD)
-    click.echo(
+    tell(
         f"{len(plan.arms)} arms, {plan.trials} trials of {format_duration(duration)} each: "
         f"about {format_duration(seconds)}",
         err=True,
     )
     if idle:
-        click.echo(f"no trial for what cannot act here: {', '.join(idle)}", err=True)
+        tell(f"no trial for what cannot act here: {', '.join(idle)}", err=True)
 
 
 def report(directory: Path, json_file: str | None = None, out: Path | None = None) -> Ablation:

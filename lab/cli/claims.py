@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli.group import tell
+
 
 @click.command(
     epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
@@ -63,7 +65,7 @@ def command(
         entries = choose(only)
         if only_list:
             for entry in entries:
-                click.echo(f"{entry.name:<32} {entry.says}")
+                tell(f"{entry.name:<32} {entry.says}")
             return
         if kernels or stored:
             # Only this imports what makes guests.

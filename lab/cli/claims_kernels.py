@@ -25,6 +25,7 @@ from lab.vm.names import VmError
 from loadgen.cli.group import say
 from loadgen.errors import ChurnlabError, Exit
 from loadgen.files import ReadError, read_record, write_result, write_whole, writing
+from loadgen.foreign import Harmless, harmless
 
 HERE: Final = "here"
 _MOST: Final = 8 << 20
@@ -155,9 +156,9 @@ def _show(found: ByKernel, *, to_stdout: bool) -> None:
     stream = sys.stdout if to_stdout else sys.stderr
     if stream.isatty():
         console = Console(file=stream)
-        console.print(by_kernel.renderable(found))
+        console.print(Harmless(by_kernel.renderable(found)))
         for line in by_kernel.ending(found):
-            console.print(line, markup=False, highlight=False)
+            console.print(harmless(line), markup=False, highlight=False)
     else:
         stream.write(by_kernel.terminal(found, width=160))
     stream.flush()

@@ -30,6 +30,7 @@ from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
 from loadgen.errors import Exit
 from loadgen.files import write_result, write_whole, writing
+from loadgen.foreign import Harmless
 from loadgen.run.environment import describe
 
 JSON, MARKDOWN = "claims.json", "claims.md"
@@ -133,7 +134,7 @@ def show(claims: Claims, *, details: bool, to_stdout: bool) -> None:
     """Print the table: on stdout, or on stderr where stdout is the JSON."""
     stream = sys.stdout if to_stdout else sys.stderr
     if stream.isatty():
-        Console(file=stream).print(render.renderable(claims, details=details))
+        Console(file=stream).print(Harmless(render.renderable(claims, details=details)))
     else:
         stream.write(render.terminal(claims, details=details))
     stream.flush()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli.group import tell
+
 
 @click.command()
 @click.argument("first", metavar="DIR_A")
@@ -45,6 +47,6 @@ def command(first: str, second: str, threshold: tuple[str, ...], out: Path | Non
         comparison = report.compare_across(first, second, out=out, gates=gates)
     show(comparison)
     if out is not None:
-        click.echo(f"report: {out / report.PAGE}")
+        tell(f"report: {out / report.PAGE}")
         refreshed_index(out)
     sys.exit(int(exit_code(comparison, REGRESSION)))

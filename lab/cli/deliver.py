@@ -11,6 +11,7 @@ from rich.console import Console
 from lab.report import PAGE, reports_index, sheet
 from lab.report.sheet import Sheet
 from loadgen.files import write_result, write_whole, writing
+from loadgen.foreign import Harmless, harmless
 from loadgen.summary import encode
 
 MARKDOWN = "summary.md"
@@ -43,8 +44,8 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
         write_result(json_file, encode(record))
     stream = sys.stderr if json_file == "-" else sys.stdout
     if stream.isatty():
-        Console(file=stream).print(sheet.renderable(report))
+        Console(file=stream).print(Harmless(sheet.renderable(report)))
     else:
         stream.write(sheet.text(report))
-    stream.write(f"report: {out / PAGE}\n")
+    stream.write(harmless(f"report: {out / PAGE}\n"))
     stream.flush()

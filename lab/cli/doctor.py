@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from loadgen.cli.group import tell
 from loadgen.errors import Exit
 from loadgen.files import write_result
 
@@ -33,9 +34,9 @@ def command(json_file: str | None) -> None:
     diagnosis = msgspec.structs.replace(found, checks=[*found.checks, *other_kernels()])
     data = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
     if json_file != "-":
-        click.echo(render(diagnosis), nl=False)
+        tell(render(diagnosis), nl=False)
     else:
-        click.echo(data)
+        tell(data)
     if json_file not in {None, "-"}:
         write_result(str(json_file), f"{data}\n".encode())
     if not any(diagnosis.testbeds.values()):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import click
 import msgspec
 
 from lab import plan as planning
@@ -24,7 +23,7 @@ from lab.sysctl.tuning import Tuning, where
 from lab.sysctl.values import unfit_value
 from lab.testbed.fresh import fresh_values
 from lab.tunings import RECOMMENDED, load, plan_for
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, tell
 from loadgen.errors import Exit
 from loadgen.files import write_result
 from loadgen.summary import encode
@@ -53,18 +52,16 @@ def execute(options: PlanOptions, given: frozenset[str]) -> Exit:
     else:
         plan, note = _recorded(options, options.recording, given), ""
     if not options.prints:
-        click.echo(planning.render(plan), nl=False)
+        tell(planning.render(plan), nl=False)
         if note:
-            click.echo(f"\nnote: {note}")
+            tell(f"\nnote: {note}")
     _write(options.output, planning.sysctl_file(plan))
     _write(options.json_file, encode(plan).decode())
     if options.output and not options.prints:
         shown = options.output if "/" in options.output else f"./{options.output}"
-        click.echo(f"\nwritten: {options.output}; prove it: {proof(plan, shown)}")
+        tell(f"\nwritten: {options.output}; prove it: {proof(plan, shown)}")
     if options.proof is not None and options.recording is not None:
-        click.echo(
-            f"\nprove it: {_proof(options.proof, options.recording, plan)}", err=options.prints
-        )
+        tell(f"\nprove it: {_proof(options.proof, options.recording, plan)}", err=options.prints)
     return Exit.PASS if plan.then.holds else Exit.FAILED
 
 
@@ -203,6 +200,6 @@ def _write(where: str | None, text: str) -> None:
     if where is None:
         return
     if where == "-":
-        click.echo(text, nl=False)
+        tell(text, nl=False)
         return
     write_result(where, text.encode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 from lab.capacity import LIMITS
 from lab.report.trial_line import trial_line
 from lab.trials.experiment import USUAL, Calibration, ExperimentPlan
+from loadgen.foreign import harmless
 from loadgen.summary import Summary
 from loadgen.units import format_duration
 
@@ -33,7 +34,7 @@ class StatusLines:
     def say(self, line: str) -> None:
         """Write a line, unless quiet."""
         if not self._quiet:
-            sys.stderr.write(line + "\n")
+            sys.stderr.write(harmless(line) + "\n")
             sys.stderr.flush()
 
 
@@ -91,7 +92,7 @@ class ExperimentStatus(StatusLines):
     def say(self, line: str) -> None:
         """Write a line above the live one, if there is one; unless quiet."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, soft_wrap=True)
+            self._bar.console.print(harmless(line), markup=False, soft_wrap=True)
         else:
             super().say(line)
 

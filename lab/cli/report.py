@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, tell
 from loadgen.files import write_result
 
 
@@ -65,6 +65,6 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
             return
         comparison = report.write_all(directory, out=out)
     show(comparison)
-    click.echo(f"report: {(out or directory) / report.PAGE}")
+    tell(f"report: {(out or directory) / report.PAGE}")
     refreshed_index(out or directory)
     sys.exit(int(exit_code(comparison)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import fail, say
+from loadgen.cli.group import fail, say, tell
 from loadgen.errors import Exit
 
 
@@ -34,7 +34,7 @@ def command(*, everything: bool) -> None:
     for step in steps:
         try:
             for line in step():
-                click.echo(line)
+                tell(line)
         except (JournalError, TestbedError, FleetError) as error:
             problems.append(str(error))
     for line in problems:

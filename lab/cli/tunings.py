@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from loadgen.cli.group import tell
 from loadgen.files import write_result
 
 
@@ -21,7 +22,7 @@ def command(ctx: click.Context) -> None:
     for name in builtin_names():
         tuning = load(name)
         first = next((line for line in tuning.text.splitlines() if line.startswith("#")), "#")
-        click.echo(f"{name:<16} {first.lstrip('#: ')}")
+        tell(f"{name:<16} {first.lstrip('#: ')}")
 
 
 @command.command()
@@ -37,7 +38,7 @@ def show(name: str) -> None:
     with edge():
         tuning = load(name)
     host = own_sysctls({*CATALOGUE, *tuning.values})
-    click.echo(render(tuning, host))
+    tell(render(tuning, host))
 
 
 @command.command()
@@ -63,8 +64,8 @@ def env(before: str, after: str, output: str) -> None:
     with edge():
         text = render_env({BEFORE: load(before), AFTER: load(after)})
     if output == "-":
-        click.echo(text, nl=False)
+        tell(text, nl=False)
         return
     with edge():
         write_result(output, text.encode())
-    click.echo(f"written: {output}; use it: docker compose --env-file {output} up")
+    tell(f"written: {output}; use it: docker compose --env-file {output} up")

@@ -19,6 +19,7 @@ from lab.vm.machine import Accelerator, Machine, check_tools, run
 from lab.vm.names import VmError
 from lab.vm.script import script
 from lab.vm.sharing import shared, visible
+from loadgen.cli.group import tell
 from loadgen.run.environment import GUEST
 
 _SIZE: Final = re.compile(r"[1-9]\d{0,5}[MG]")
@@ -76,7 +77,7 @@ def execute(
 
     def say(words: str) -> None:
         if not quiet:
-            click.echo(f"guest: Linux {kernel.release} {words}", err=True)
+            tell(f"guest: Linux {kernel.release} {words}", err=True)
 
     machine = Machine(
         kernel=kernel, cpus=guest.cpus, memory=guest.memory, shared=places, kvm=guest.kvm

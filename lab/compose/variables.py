@@ -13,6 +13,7 @@ from typing import Final
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
+from loadgen.foreign import one_line
 
 VARIABLES: Final[Mapping[str, str]] = {
     "TCP_TW_REUSE": "net.ipv4.tcp_tw_reuse",
@@ -39,7 +40,9 @@ def render(arms: Mapping[str, Tuning]) -> str:
     Raises:
         TuningError: for lines that no container can have, or more than there are variables for.
     """
-    sources = "; ".join(f"{arm}: {tuning.name} ({tuning.source})" for arm, tuning in arms.items())
+    sources = one_line(
+        "; ".join(f"{arm}: {tuning.name} ({tuning.source})" for arm, tuning in arms.items())
+    )
     lines = [f"# docker compose --env-file THIS up   {sources}"]
     for arm, tuning in arms.items():
         lines += ["", *_arm(arm, tuning)]
@@ -55,7 +58,7 @@ def _arm(arm: str, tuning: Tuning) -> Iterable[str]:
         if why and not setting.may_fail and not _is_host(setting):
             raise TuningError(f"{where(tuning, setting.line)}: {setting.key}: {why}")
         if why:
-            yield f"# left out: {setting.key} = {setting.value}: {why}"
+            yield one_line(f"# left out: {setting.key} = {setting.value}: {why}")
         elif setting.key in known:
             values[known[setting.key]] = setting.value
         else:
@@ -67,7 +70,7 @@ def _arm(arm: str, tuning: Tuning) -> Iterable[str]:
             f"than its own, and these are {len(others)}: {names}; use lab run --testbed docker"
         )
     prefix = arm.upper()
-    yield f"{prefix}_NAME={_quoted(tuning.name)}"
+    yield f"{prefix}_NAME={_quoted(one_line(tuning.name))}"
     for variable, value in values.items():
         yield f"{prefix}_{variable}={_quoted(value)}"
     for number in range(1, FREE + 1):

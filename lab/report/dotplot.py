@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final, Literal
+
+from loadgen.foreign import markup
 
 Kind = Literal["good", "bad", "unsure", "expected", "middle"]
 
@@ -123,9 +124,9 @@ def _x(axis: Axis, value: float) -> float:
 
 def _row(axis: Axis, row: Row, y: float) -> list[str]:
     lift = 7 if row.note else 0
-    parts = [f'<text x="0" y="{y + 5 - lift:.1f}">{escape(row.label)}</text>']
+    parts = [f'<text x="0" y="{y + 5 - lift:.1f}">{markup(row.label)}</text>']
     if row.note:
-        parts.append(f'<text class="quiet" x="0" y="{y + 13:.1f}">{escape(row.note)}</text>')
+        parts.append(f'<text class="quiet" x="0" y="{y + 13:.1f}">{markup(row.note)}</text>')
     if row.span is not None:
         left, right = (_x(axis, edge) for edge in row.span)
         parts.append(
@@ -134,7 +135,7 @@ def _row(axis: Axis, row: Row, y: float) -> list[str]:
         )
     for mark in row.marks:
         shape = _shape(mark.kind, _x(axis, mark.x), y)
-        parts.append(f"<g><title>{escape(mark.says)}</title>{shape}</g>")
+        parts.append(f"<g><title>{markup(mark.says)}</title>{shape}</g>")
     return parts
 
 
@@ -142,7 +143,7 @@ def _legend(legend: Sequence[tuple[Kind, str]], y: float) -> list[str]:
     parts, x = [], float(_LEFT)
     for kind, words in legend:
         parts.append(_shape(kind, x + 6, y))
-        parts.append(f'<text class="quiet" x="{x + 18:.1f}" y="{y + 4:.1f}">{escape(words)}</text>')
+        parts.append(f'<text class="quiet" x="{x + 18:.1f}" y="{y + 4:.1f}">{markup(words)}</text>')
         x += 34 + 6.6 * len(words)
     return parts
 
@@ -160,7 +161,7 @@ def draw(rows: Sequence[Row], axis: Axis, *, title: str, legend: Sequence[tuple[
     height = bottom + _BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="100%" role="img" aria-label="{escape(title)}">',
+        f'width="100%" role="img" aria-label="{markup(title)}">',
         f"<style>{_STYLE}</style>",
         f'<rect class="card" width="{_WIDTH}" height="{height}"/>',
     ]
@@ -169,7 +170,7 @@ def draw(rows: Sequence[Row], axis: Axis, *, title: str, legend: Sequence[tuple[
         parts.append(f'<path class="grid" d="M{x:.1f} {_TOP - 8}V{bottom}"/>')
         parts.append(
             f'<text class="quiet" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">'
-            f"{escape(axis.form(tick))}</text>"
+            f"{markup(axis.form(tick))}</text>"
         )
     for value, name in axis.lines:
         x = _x(axis, value)
@@ -177,13 +178,13 @@ def draw(rows: Sequence[Row], axis: Axis, *, title: str, legend: Sequence[tuple[
         parts.append(f'<path class="line" d="M{x:.1f} {_TOP - 14}V{bottom}"/>')
         parts.append(
             f'<text class="quiet" x="{x:.1f}" y="{_TOP - 19}" text-anchor="{anchor}">'
-            f"{escape(name)}</text>"
+            f"{markup(name)}</text>"
         )
     for number, row in enumerate(rows):
         parts += _row(axis, row, _TOP + _ROW * (number + 0.5))
     parts.append(
         f'<text class="quiet" x="{_WIDTH - _RIGHT}" y="{bottom + 34}" text-anchor="end">'
-        f"{escape(axis.title)}</text>"
+        f"{markup(axis.title)}</text>"
     )
     parts += _legend(legend, bottom + 52)
     return "\n".join([*parts, "</svg>"])

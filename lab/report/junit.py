@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 from lab.analysis.records import Comparison, VerdictName
 from lab.analysis.verdict import FAILS, UNMEASURED
-from loadgen.report.junit import clean
+from loadgen.foreign import harmless
 
 
 def render(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> str:
@@ -21,7 +21,7 @@ def render(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> s
     errors = int(comparison.verdict in UNMEASURED)
     suite = ET.Element(
         "testsuite",
-        name=clean(f"churnlab {comparison.name}"),
+        name=harmless(f"churnlab {comparison.name}"),
         tests=str(len(comparison.gates) + 1),
         failures=str(failures),
         errors=str(errors),
@@ -30,24 +30,24 @@ def render(comparison: Comparison, fails: AbstractSet[VerdictName] = FAILS) -> s
     )
     properties = ET.SubElement(suite, "properties")
     for arm in comparison.arms:
-        ET.SubElement(properties, "property", name=arm.name, value=clean(arm.tuning))
+        ET.SubElement(properties, "property", name=harmless(arm.name), value=harmless(arm.tuning))
     ET.SubElement(properties, "property", name="verdict", value=comparison.verdict)
     case = ET.SubElement(suite, "testcase", classname="churnlab.verdict", name="verdict")
     if comparison.verdict in fails | UNMEASURED:
         kind = "failure" if comparison.verdict in fails else "error"
-        ET.SubElement(case, kind, type=comparison.verdict, message=clean(comparison.sentence))
-    ET.SubElement(case, "system-out").text = clean(
+        ET.SubElement(case, kind, type=comparison.verdict, message=harmless(comparison.sentence))
+    ET.SubElement(case, "system-out").text = harmless(
         "\n".join([comparison.sentence, *comparison.missing, *comparison.warnings])
     )
     for gate in comparison.gates:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=f"churnlab.gate.{clean(gate.arm)}",
-            name=clean(gate.expression),
+            classname=f"churnlab.gate.{harmless(gate.arm)}",
+            name=harmless(gate.expression),
         )
         if not gate.passed:
-            ET.SubElement(case, "failure", type="gate", message=clean(gate.value))
+            ET.SubElement(case, "failure", type="gate", message=harmless(gate.value))
     suites = ET.Element("testsuites")
     suites.append(suite)
     ET.indent(suites)

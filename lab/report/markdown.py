@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from lab.analysis.records import AFTER, BEFORE, Comparison, Experiment
 from lab.report.view import LABELS, facts, host_rows, metric_rows, prediction_rows, reasons, title
-from loadgen.units import spaced
+from loadgen.foreign import markdown
 
-_ACTIVE: Final = re.compile(r"([\\`*_{}\[\]<>#|~!&@$])")
 _MOST: Final = 12
 """Lines of a list beyond which the rest is only counted."""
-
-
-def escape(value: str) -> str:
-    """Return `value` so that Markdown shows it as it is, on one line, even in a table."""
-    return _ACTIVE.sub(r"\\\1", spaced(value))
 
 
 def _list(title: str, lines: list[str]) -> list[str]:
     if not lines:
         return []
-    shown = [f"- {escape(line)}" for line in lines[:_MOST]]
+    shown = [f"- {markdown(line)}" for line in lines[:_MOST]]
     if len(lines) > _MOST:
         shown.append(f"- and {len(lines) - _MOST} more, in comparison.json")
     return [f"**{title}**", "", *shown, ""]
 
 
 def _metrics(comparison: Comparison) -> list[str]:
-    names = [escape(arm.tuning) for arm in comparison.arms]
+    names = [markdown(arm.tuning) for arm in comparison.arms]
     lines = [
         f"| | before: {names[0]} | after: {names[1]} | change | p |",
         "|---|--:|--:|--:|--:|",
@@ -55,7 +48,7 @@ def _predictions(comparison: Comparison) -> list[str]:
         "| capacity model | predicted | measured | error |",
         "|---|--:|--:|--:|",
         *(
-            f"| {escape(row['name'])} | {row['predicted']} | {row['measured']} | {row['error']} |"
+            f"| {markdown(row['name'])} | {row['predicted']} | {row['measured']} | {row['error']} |"
             for row in rows
         ),
         "",
@@ -83,9 +76,9 @@ def render(experiment: Experiment, comparison: Comparison) -> str:
         for gate in comparison.gates
     ]
     lines = [
-        f"## {sign} {words}: {escape(title(comparison))}",
+        f"## {sign} {words}: {markdown(title(comparison))}",
         "",
-        f"{escape(comparison.sentence)}",
+        f"{markdown(comparison.sentence)}",
         "",
         *_list("Besides the tuning, this differs", comparison.differences),
         *_list("Missing", comparison.missing),
@@ -94,7 +87,7 @@ def render(experiment: Experiment, comparison: Comparison) -> str:
         *_metrics(comparison),
         "",
         "Medians over trials with their confidence intervals; \\~ is no detectable change. "
-        f"{escape(comparison.name)}: {escape(told)}.",
+        f"{markdown(comparison.name)}: {markdown(told)}.",
         "",
         *_list("What broke, and what held", reasons(comparison)),
         *_list("Faults on purpose", comparison.faults),

@@ -18,9 +18,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lab.report.html import environment
-from lab.report.markdown import escape
 from lab.report.terminal import STYLES
 from lab.report.view import Tone
+from loadgen.foreign import markdown as escape
 from loadgen.report.page.frame import style
 from loadgen.report.plain import plain
 from loadgen.summary import Record

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from lab.analysis.records import Comparison
 from lab.report.view import LABELS, host_rows, metric_rows, prediction_rows, reasons
+from loadgen.foreign import Harmless
 from loadgen.report.plain import plain
 
 STYLES: Final = {
@@ -137,7 +138,7 @@ def render(comparison: Comparison, width: int = 100) -> str:
 def show(comparison: Comparison) -> None:
     """Print the comparison on stdout: in colour on a terminal, as plain text elsewhere."""
     if sys.stdout.isatty():
-        Console().print(renderable(comparison))
+        Console().print(Harmless(renderable(comparison)))
     else:
         sys.stdout.write(render(comparison))
     sys.stdout.flush()

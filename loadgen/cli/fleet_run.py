@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import click
 import trio
 
 from loadgen.cli.execute import DEFAULT_RATE, Results, check_places, deliver, new_directory
-from loadgen.cli.group import say
+from loadgen.cli.group import say, tell
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
 from loadgen.fleet import conduct, home
@@ -197,7 +196,7 @@ def _forget(out: Path) -> None:
 
 def _say(line: str, *, quiet: bool) -> None:
     if not quiet:
-        click.echo(line, err=True)
+        tell(line, err=True)
 
 
 def _conduct(

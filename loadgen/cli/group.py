@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import click
 
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.units import one_line, shortened
+from loadgen.foreign import harmless, one_line
+from loadgen.units import shortened
 
 
 class LazyGroup(click.Group):
@@ -77,6 +78,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: Any) -> None:
 
         click.echo(f"{ctx.info_name} {__version__}")
         ctx.exit()
+
+
+def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text that may have come from anywhere: on stdout, or on stderr."""
+    click.echo(harmless(text), err=err, nl=nl)
 
 
 def say(message: str, kind: str = "error") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from loadgen.cli import options
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, tell
 
 
 @click.command()
@@ -54,7 +54,7 @@ def command(
     # The text first: what there is to say is said, whatever can be written of it.
     sys.stderr.write(text.render(found.summary, directory / page.PAGE))
     for line in found.missing:
-        click.echo(f"  missing: {line}", err=True)
+        tell(f"  missing: {line}", err=True)
     with writing(directory):
         if fleet is not None:
             home.write_pages(found)
@@ -85,6 +85,6 @@ def _recording(directory: Path) -> None:
     found = read(directory)
     told = recording.tell(found)
     path = directory / PAGE
-    click.echo(recording.text(told, str(path)), nl=False)
+    tell(recording.text(told, str(path)), nl=False)
     with writing(path):
         write_whole(path, page.render(found, told).encode())

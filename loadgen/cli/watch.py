@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from loadgen.cli import types
-from loadgen.cli.group import fail
+from loadgen.cli.group import fail, tell
 from loadgen.target import endpoint, parse_target
 
 if TYPE_CHECKING:
@@ -145,5 +145,5 @@ def _exporter(where: tuple[str, int] | None) -> Exporter | None:
     except ValueError as error:
         fail(f"--listen: {error}")
     shown = endpoint(host or "127.0.0.1", exporter.port)
-    click.echo(f"serving http://{shown}/metrics", err=True)
+    tell(f"serving http://{shown}/metrics", err=True)
     return exporter

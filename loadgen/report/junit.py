@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
 from xml.etree import ElementTree as ET
 
+from loadgen.foreign import harmless
 from loadgen.report.headline import measured
 from loadgen.summary import Summary
-
-_FORBIDDEN: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that XML 1.0 does not allow, not even escaped."""
-
-
-def clean(text: str) -> str:
-    """Return `text` fit for XML."""
-    return _FORBIDDEN.sub("\ufffd", text)
 
 
 def render(summary: Summary) -> bytes:
@@ -34,9 +25,9 @@ def render(summary: Summary) -> bytes:
     validity = ET.SubElement(suite, "testcase", classname="loadgen", name="measurement is valid")
     if invalid:
         reasons = "; ".join(warning.text for warning in summary.warnings) or summary.validity
-        ET.SubElement(validity, "error", message=clean(reasons), type=summary.validity)
+        ET.SubElement(validity, "error", message=harmless(reasons), type=summary.validity)
     for result in results:
-        name = clean(result.expression)
+        name = harmless(result.expression)
         case = ET.SubElement(suite, "testcase", classname="loadgen", name=name)
         if not result.passed:
             ET.SubElement(case, "failure", message=measured(result), type="threshold")

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from loadgen.foreign import harmless
 from loadgen.metrics import CATALOGUE
 from loadgen.report import numbers
 from loadgen.target import endpoint
@@ -177,12 +178,7 @@ def text(told: Told, page: str) -> str:
         if rows:
             lines += ["", title, *_aligned([list(columns), *rows])]
     lines += [f"  missing: {line}" for line in told.missing]
-    return "\n".join(_shown(line) for line in [*lines, "", f"page: {page}", ""])
-
-
-def _shown(line: str) -> str:
-    """Return a line without what a terminal would obey: a recording may be anybody's."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in line)
+    return harmless("\n".join([*lines, "", f"page: {page}", ""]))
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:

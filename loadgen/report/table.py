@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import IO
 
+from loadgen.foreign import cell
 from loadgen.sample import Sample
 
 Group = tuple[Mapping[str, str], Sequence[Sample]]
@@ -35,8 +36,9 @@ def write(groups: Iterable[Group], out: IO[str]) -> None:
     common = list(kept[0][0]) if kept else []
     metrics = sorted({name for _, samples in kept for item in samples for name in item.values})
     lines = csv.writer(out, lineterminator="\n")
-    lines.writerow([*common, "t", "role", *metrics])
+    lines.writerow(map(cell, [*common, "t", "role", *metrics]))
     for labels, samples in kept:
         start = [labels[column] for column in common]
         for item in samples:
-            lines.writerow([*start, item.t, item.role, *(item.values.get(n, "") for n in metrics)])
+            readings = (item.values.get(name, "") for name in metrics)
+            lines.writerow([*map(cell, start), item.t, cell(item.role), *readings])

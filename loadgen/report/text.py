@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from loadgen.foreign import harmless
 from loadgen.protocols import meaning_of
 from loadgen.report import rows
 from loadgen.report.headline import measured
@@ -40,7 +41,7 @@ def render(summary: Summary, out: Path | None = None) -> str:
         lines.append(f"  limit: {summary.generator.limit}")
     if out is not None:
         lines.append(f"  {out}")
-    return "\n".join(lines) + "\n"
+    return harmless("\n".join(lines)) + "\n"
 
 
 def _number(connections: int) -> str:

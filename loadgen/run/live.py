@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TypeAlias
 
 from loadgen.accounting import latency
 from loadgen.accounting.latency import Counts
 from loadgen.accounting.sums import PREFIX, group_of
 from loadgen.config import RunConfig
+from loadgen.foreign import harmless
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.summary import Number
 from loadgen.units import NOTHING, format_duration
@@ -88,7 +88,7 @@ def terminal(*, enabled: bool) -> Iterator[Draw | None]:
 
     console = Console(stderr=True, highlight=False)
     with Display(console=console, auto_refresh=False, transient=True) as display:
-        yield partial(display.update, refresh=True)
+        yield lambda text: display.update(harmless(text), refresh=True)
 
 
 class Live:

@@ -23,6 +23,7 @@ from typing import Final, Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from loadgen.foreign import Harmless
 from loadgen.watch.view import ORDERS, Look
 
 _QUIT: Final = frozenset("q\x1b\x04")
@@ -111,7 +112,7 @@ class Screen:
     def redraw(self) -> None:
         """Show what is to be seen now."""
         size = self._console.size
-        self._live.update(self._draw(self.look, (size.width, size.height)), refresh=True)
+        self._live.update(Harmless(self._draw(self.look, (size.width, size.height))), refresh=True)
 
     def wait(self, until: float, ended: Callable[[], bool]) -> bool:
         """Obey keys until a moment of CLOCK_MONOTONIC; return whether to go on.

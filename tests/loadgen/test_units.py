@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from loadgen.units import (
     format_bytes,
     format_duration,
-    one_line,
     parse_bytes,
     parse_duration,
     spaced,
@@ -122,35 +121,6 @@ def test_any_text_is_bytes_or_a_value_error(text: str) -> None:
         parse_bytes(text)
     except ValueError:
         pass
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("no tuning 'é😀'", "no tuning 'é😀'"),
-        ("a\nb\r\tc", r"a\nb\r\tc"),
-        ("\x1b]0;X\x07\x1b[2J", r"\x1b]0;X\x07\x1b[2J"),
-        ("\x85\u2028\u202e", r"\x85\u2028\u202e"),
-        ("x\udcff", r"x\udcff"),
-        ("\x00\x7f", r"\x00\x7f"),
-    ],
-)
-def test_a_message_is_one_line_whatever_is_in_it(text: str, shown: str) -> None:
-    assert one_line(text) == shown
-
-
-def test_an_endless_message_keeps_its_beginning_and_its_end() -> None:
-    line = one_line("wrong: " + "x" * 100_000 + "; do this")
-    assert line.startswith("wrong: x")
-    assert line.endswith("x; do this")
-    assert len(line) < 1010
-
-
-@given(st.text(max_size=50))
-def test_one_line_is_printable_and_stays_as_it_is(text: str) -> None:
-    line = one_line(text)
-    assert line.isprintable()
-    assert one_line(line) == line
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,23 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from loadgen.foreign import harmless
 from loadgen.report import numbers
 from loadgen.report.page import figures
 from loadgen.report.page.figures import Figure, Plates
 
 ASSETS: Final = Path(__file__).parent / "assets"
+
+
+class _Page(Template):
+    """A template whose pages have nothing in them that a reader does not see."""
+
+    def render(self, *args: Any, **context: Any) -> str:
+        """Return the page."""
+        return harmless(super().render(*args, **context))
 
 
 @cache
@@ -40,6 +49,7 @@ def environment(*folders: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    found.template_class = _Page
     found.globals["text"] = numbers
     found.filters["sentence"] = numbers.sentence
     found.filters["breakable"] = _breakable

@@ -133,5 +133,5 @@ def test_a_file_that_holds_no_results_is_one_line(tmp_path: Path, content: bytes
         path.write_bytes(content)
     with pytest.raises(StoredError) as caught:
         read(path)
-    assert str(caught.value).startswith(f"--with {path}: ")
+    assert str(caught.value).startswith(f"--with {path}")
     assert len(str(caught.value).splitlines()) == 1
