@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     ports.bind_early,
     spoken.another_protocol,
     middle.proxy_ports,
+    middle.proxy_takes_no_more,
     refusal.connection_limit,
     refusal.refused,
     refusal.aborted_by_listener,

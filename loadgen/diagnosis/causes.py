@@ -233,6 +233,21 @@ PROXY_PORTS_EXHAUSTED: Final = CauseKind(
     "net.ipv4.ip_local_port_range helps, as do more backend or source addresses; best is to let it "
     "keep its connections to the backends open (pools, http-reuse). The client's settings do not help",
 )
+PROXY_DESCRIPTORS: Final = CauseKind(
+    "proxy_out_of_file_descriptors",
+    "server_host",
+    "the proxy has no file descriptor left: it takes two for a connection, and takes no more of them",
+    "raise its limit of open files (LimitNOFILE= in its unit, ulimit -n where it is started) to twice "
+    "its connections and some more, or let it close idle ones sooner. The client's settings do not help",
+)
+PROXY_TAKES_NO_MORE: Final = CauseKind(
+    "proxy_takes_no_more",
+    "server_host",
+    "the proxy left connections in its kernel's queue: it is at a limit of its own, too slow, or stopped",
+    "raise its limit of connections (HAProxy: maxconn, in `global` and in the frontend), or find out "
+    "who keeps connections open through it (timeout client); else look at its CPU time and state "
+    "(ps -o stat,wchan,time). The client's settings do not help",
+)
 
 # --- no way there, or back ----------------------------------------------------------------------
 
@@ -529,6 +544,8 @@ CATALOGUE: Final[Mapping[str, CauseKind]] = MappingProxyType(
             NAT_PORTS_EXHAUSTED,
             TIME_WAIT_ANSWERS,
             PROXY_PORTS_EXHAUSTED,
+            PROXY_DESCRIPTORS,
+            PROXY_TAKES_NO_MORE,
             SOFTNET_BACKLOG_FULL,
             PACKET_LOSS,
             UNREACHABLE,

@@ -7,6 +7,9 @@ full (`nf_nat_setup_info` in net/netfilter/nf_nat_core.c leaves a tuple that cla
 
 A proxy takes the clients' connections and makes its own: it is a client of its backends, with local
 ports that run out. Its accepted connections (PassiveOpens) then have no counterpart (ActiveOpens).
+The same is seen of one that takes no more: its kernel completes handshakes up to the backlog, and the
+program leaves them in the queue, because it is at its own limit of connections or because accept()
+finds no file descriptor.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from loadgen.diagnosis.causes import (
     HOPS,
     NAT_PORTS_EXHAUSTED,
     NO_ROUTE_BETWEEN,
+    PROXY_DESCRIPTORS,
     PROXY_PORTS_EXHAUSTED,
+    PROXY_TAKES_NO_MORE,
 )
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
@@ -34,8 +39,11 @@ _ROUTES = {
 }
 _ALL_BUT = 0.98
 """Of a proxy's ports in use, from which on it may have had none left between two readings."""
+_MOST_OF = 0.9
 _CUT = (Outcome.TRUNCATED_REPLY, Outcome.RESET, Outcome.REPLY_TIMEOUT)
 """How a client sees a proxy that has no connection to pass it on to."""
+_LEFT_WAITING = (Outcome.REPLY_TIMEOUT, Outcome.CONNECT_TIMEOUT)
+"""How it sees one that does not take its connection, before and after the queue there is full."""
 
 
 def no_way(observation: Observation, role: str | None) -> list[Evidence]:
@@ -150,3 +158,55 @@ def proxy_ports(observation: Observation, ledger: Ledger) -> list[Cause]:
             evidence.append(replace_evidence(waiting, None, text))
         return [PROXY_PORTS_EXHAUSTED.explains(ledger.take(_CUT, share), evidence)]
     return []
+
+
+def proxy_takes_no_more(observation: Observation, ledger: Ledger) -> list[Cause]:
+    """Connections that a proxy left in its kernel's queue, or for which it had no descriptor."""
+    waiting = observation.most("listen_queue", ROLE_PROXY)
+    if waiting is None:
+        return []
+    full = _files_used_up(observation)
+    ways = (*_LEFT_WAITING, *_CUT[:2]) if full else _LEFT_WAITING
+    count = ledger.open(*ways)
+    taken = observation.change("netstat_Tcp_PassiveOpens", ROLE_PROXY)
+    passed = observation.change("netstat_Tcp_ActiveOpens", ROLE_PROXY)
+    turned_away = observation.change("netstat_TcpExt_ListenOverflows", ROLE_PROXY)
+    assert isinstance(waiting.value, int | float)
+    # What waits may still be passed on when nobody is there any more who asked for it. Of those that
+    # were never connected the kernel counts each SYN, not each attempt.
+    unserved = max(taken - passed, waiting.value)
+    unserved += ledger.open(Outcome.CONNECT_TIMEOUT) if turned_away else 0
+    if not count or not (waiting.value or full) or unserved < _MOST_OF * count:
+        return []
+    evidence = [
+        observation.count_evidence(outcome, ledger.outcomes[outcome])
+        for outcome in ways
+        if ledger.outcomes.get(outcome)
+    ]
+    evidence += full
+    text = f"{waiting.value:,} connections waited for the proxy's accept()"
+    evidence.append(replace_evidence(waiting, None, text))
+    if taken > passed:
+        text = "its kernel took {n} connections"
+        evidence.append(observation.counter("netstat_Tcp_PassiveOpens", ROLE_PROXY, text))
+        text = "and it made {n} of its own"
+        evidence.append(observation.counter("netstat_Tcp_ActiveOpens", ROLE_PROXY, text))
+    if turned_away:
+        text = "{n} handshakes found that queue full"
+        evidence.append(observation.counter("netstat_TcpExt_ListenOverflows", ROLE_PROXY, text))
+    kind = PROXY_DESCRIPTORS if full else PROXY_TAKES_NO_MORE
+    return [kind.explains(ledger.take(ways), evidence)]
+
+
+def _files_used_up(observation: Observation) -> list[Evidence]:
+    """Return as evidence that a proxy's process had all the files open that it may have."""
+    used = observation.most("process_open_fds", ROLE_PROXY)
+    allowed = observation.metric("process_max_fds", ROLE_PROXY)
+    if used is None or allowed is None:
+        return []
+    assert isinstance(used.value, int | float)
+    # A connection takes two: one may be left over when the second is not to be had.
+    if used.value < allowed.last - 2:
+        return []
+    text = f"the proxy had {used.value:,} of {allowed.last:,} files open that it may have"
+    return [replace_evidence(used, allowed.last, text)]

@@ -171,7 +171,7 @@ class Stage:
         run_inside(self.network.side(role), connect)
 
     def hold(self, number: int, role: str = "server") -> None:
-        """Open `number` connections to the server, from its own namespace or a side's, and keep them.
+        """Open `number` connections to the target, from the server's namespace or a side's, and keep them.
 
         Those beyond its limit are left trying.
         """
@@ -180,7 +180,7 @@ class Stage:
             made = [socket.socket() for _ in range(number)]
             for sock in made:
                 sock.setblocking(False)
-                sock.connect_ex((SERVER, PORT))
+                sock.connect_ex((self.target.partition(":")[0], PORT))
             return made
 
         for sock in run_inside(self.network.side(role), connect):

@@ -73,4 +73,22 @@ FAULTS: tuple[Fault, ...] = (
         known_as="server",
         watched=("server",),
     ),
+    Fault(
+        "proxy at its connection limit",
+        "an haproxy with maxconn 40, 40 connections held through it",
+        ("proxy_takes_no_more",),
+        serve=deeds.all_of(deeds.memcached, lambda stage: stage.haproxy("maxconn 40")),
+        deed=deeds.hold(40, "client-2"),
+        middle="proxy",
+    ),
+    Fault(
+        "proxy out of descriptors",
+        "an haproxy whose open files are limited to those it has and 40 more, 20 connections held",
+        ("proxy_out_of_file_descriptors",),
+        serve=deeds.PROXIED,
+        deed=deeds.all_of(
+            lambda stage: stage.limit_server(stage.open_files() + 40), deeds.hold(20, "client-2")
+        ),
+        middle="proxy",
+    ),
 )
