@@ -7,6 +7,8 @@ does not count was a firewall's, on the host whose books do not balance (`drops.
 
 from __future__ import annotations
 
+import math
+
 from loadgen.diagnosis import drops, handshake, listener, middle
 from loadgen.diagnosis.causes import (
     NO_ROUTE,
@@ -28,6 +30,8 @@ _ICMP = "netstat_Icmp_"
 _OVERFLOWS = "netstat_TcpExt_ListenOverflows"
 _BEFORE_REFUSALS = 0.5
 """Seconds before the first refused connection in which a dying server may have cut others off."""
+_DEADLINES_SEEN = 0.25
+"""Seconds after a deadline within which the generator has ended the attempt and a sample tells so."""
 
 
 def connection_limit(observation: Observation, ledger: Ledger) -> list[Cause]:
@@ -163,7 +167,17 @@ def no_way_there(observation: Observation, ledger: Ledger) -> list[Cause]:
             if ledger.outcomes.get(outcome)
         ]
         taken = ledger.take([Outcome.UNREACHABLE, Outcome.DENIED])
-        return [NO_ROUTE.explains(taken, [*refused_here, *lacking])] if taken else []
+        if not taken:
+            return []
+        # What was under way when the route went can neither ask again nor be answered. The reading
+        # that showed the first refusal may show the first of these too.
+        gone = min(item.at for item in refused_here if item.at is not None)
+        until = gone + observation.config.timeout + _DEADLINES_SEEN
+        cut = int(observation.generated("outcome_reply_timeout", math.nextafter(gone, 0.0), until))
+        cut = ledger.take([Outcome.REPLY_TIMEOUT], cut)
+        if cut:
+            refused_here.append(observation.count_evidence(Outcome.REPLY_TIMEOUT, cut))
+        return [NO_ROUTE.explains(taken + cut, [*refused_here, *lacking])]
     count = ledger.open(Outcome.UNREACHABLE)
     if not count:
         return []

@@ -393,3 +393,14 @@ def test_cookies_of_a_listener_that_memcached_switched_off_are_no_finding(
     cookies = {f"{EXT}TCPReqQFullDoCookies": 4, f"{EXT}SyncookiesSent": 4}
     found = observe({}, {"client": {}, "server": {**cookies, **limit}}, ok=100)
     assert named(found) == expected
+
+
+def test_a_request_that_the_lost_route_cut_off_has_its_cause() -> None:
+    """One connection was made when the route went: its request was never acknowledged."""
+    summary = observe(
+        {"unreachable": 199, "reply_timeout": 1},
+        {"client": {}, "server": {}},
+        held={"client": {"routes_missing": 1}},
+        ok=100,
+    )
+    assert named(summary) == [("no_route", "client_host", 200)]
