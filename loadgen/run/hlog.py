@@ -8,7 +8,7 @@ nothing is lost between them, and a histogram of ours is added to another withou
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import compress, count
+from itertools import chain, compress, count
 from typing import Final
 
 import msgspec
@@ -26,6 +26,8 @@ HEADER: Final = (
     '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
 )
 _LONGEST: Final = int(latency.LONGEST * 1e6)
+_INDICES: Final = tuple(range(latency.BUCKETS))
+"""The same numbers for all histograms that are read: a long run has thousands of them."""
 _DIGITS: Final = 2
 _TAGS: Final = frozenset(TAGS)
 _PAYLOAD: Final = 1 << 16
@@ -159,7 +161,8 @@ def _counts(histogram: HdrHistogram) -> dict[int, int]:
         # Our own layout, index for index. A report reads thousands of these, and the package's
         # iterator takes milliseconds for each.
         dense = memoryview(histogram.counts).cast("B").cast("L").tolist()
-        return dict(zip(compress(count(), dense), filter(None, dense), strict=True))
+        indices = chain(_INDICES, count(len(_INDICES)))
+        return dict(zip(compress(indices, dense), filter(None, dense), strict=True))
     counts: dict[int, int] = {}
     for item in histogram.get_recorded_iterator():
         index = latency.bucket(int(item.value_iterated_to))
