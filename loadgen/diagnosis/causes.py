@@ -313,7 +313,17 @@ LISTENER_DROPS: Final = CauseKind(
 
 # --- the server ---------------------------------------------------------------------------------
 
-_LOOK_AT_THE_SERVER = "look into the server's log: it crashed, was restarted or refuses its clients"
+_LOOK_AT_THE_SERVER = (
+    "look into the server's log: it crashed, was restarted or refuses its clients{unseen}"
+)
+UNSEEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "unseen": "; a firewall or a proxy that answers in its stead looks the same from here: "
+        "--netns server=PID (router=, proxy=) tells, where it runs on this machine, or there "
+        "`nstat -az TcpOutRsts` before and after and `nft list ruleset`"
+    }
+)
+"""For answers that end a connection, where nobody but the client was watched."""
 SERVER_CONNECTION_LIMIT: Final = CauseKind(
     "server_connection_limit",
     "server",
@@ -360,7 +370,7 @@ SERVER_REFUSES: Final = CauseKind(
     "server_refuses",
     "server",
     "nothing listens on the server's port",
-    "start the server, or check the port and the address it listens on (ss -ltn)",
+    "start the server, or check the port and the address it listens on (ss -ltn){unseen}",
 )
 SERVER_GONE: Final = CauseKind(
     "server_gone",

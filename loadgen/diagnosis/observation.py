@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from loadgen.accounting.messages import Totals
 from loadgen.accounting.sums import PREFIX
 from loadgen.config import RunConfig
+from loadgen.diagnosis.causes import UNSEEN
 from loadgen.diagnosis.honesty import Attribution
 from loadgen.diagnosis.series import NEVER_READ, Series
 from loadgen.outcome import DESCRIPTIONS, Outcome
@@ -70,6 +71,11 @@ class Observation:
         """The roles of all namespaces on the way that were sampled, the client's first."""
         last = () if self.server in {None, ROLE_CLIENT} else (ROLE_SERVER,)
         return (ROLE_CLIENT, *self.middle, *last)
+
+    @property
+    def unseen(self) -> Mapping[str, str]:
+        """The words of a remedy for what the client alone cannot tell; none where others were seen."""
+        return UNSEEN if self.server is None and not self.middle else {}
 
     def setting(self, name: str, role: str | None) -> str | None:
         """Return a sysctl that was in force in a role's namespace, None where nobody knows."""

@@ -15,7 +15,8 @@ def plain_causes(observation: Observation, ledger: Ledger) -> list[Cause]:
     for outcome, kind in PLAIN.items():
         count = ledger.take([outcome])
         if count:
-            causes.append(kind.explains(count, [observation.count_evidence(outcome, count)]))
+            evidence = [observation.count_evidence(outcome, count)]
+            causes.append(kind.explains(count, evidence, words=observation.unseen))
     return causes
 
 

@@ -109,7 +109,7 @@ def _nobody_listens(observation: Observation, ledger: Ledger, count: int, whole:
     first = whole.at or 0.0
     served = observation.generated("ok", 0.0, first) or observation.generated("ok", first)
     if not served:
-        return SERVER_REFUSES.explains(count, [whole])
+        return SERVER_REFUSES.explains(count, [whole], words=observation.unseen)
     since = first - _BEFORE_REFUSALS
     evidence = [whole]
     for outcome in (Outcome.RESET, Outcome.TRUNCATED_REPLY):

@@ -404,3 +404,12 @@ def test_a_request_that_the_lost_route_cut_off_has_its_cause() -> None:
         ok=100,
     )
     assert named(summary) == [("no_route", "client_host", 200)]
+
+
+@pytest.mark.parametrize("outcome", ["connect_refused", "reset", "truncated_reply"])
+def test_who_answered_is_not_claimed_where_only_the_client_was_watched(outcome: str) -> None:
+    """A firewall's RST is the server's, for all that a client can see."""
+    alone = observe({outcome: 10}, {"client": {}})
+    assert "looks the same from here: --netns server=PID" in alone.causes[0].remedy
+    seen = observe({outcome: 10}, {"client": {}, "server": {f"{TCP}OutRsts": 10}})
+    assert "from here" not in seen.causes[0].remedy
