@@ -34,11 +34,11 @@ from lab.ablate.records import (
     Weight,
 )
 from lab.analysis import text
-from lab.analysis.compare import ArmTrials, facts, repetitions, sort_trials
+from lab.analysis.compare import ArmTrials, estimate, facts, repetitions, sort_trials
 from lab.analysis.flattery import signs, unexercised
 from lab.analysis.predictions import situation_of
-from lab.analysis.records import Estimate, Experiment
-from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, median_interval, reachable
+from lab.analysis.records import Experiment
+from lab.analysis.stats import ALPHA, cliffs_delta, mann_whitney, reachable
 from lab.analysis.verdict import verdict_of
 from lab.capacity import CapacityError, Situation, forecast
 from lab.sysctl.values import integers
@@ -55,15 +55,6 @@ _BUCKETS_KEY = "net.netfilter.nf_conntrack_buckets"
 def lost_share(summary: Summary) -> float:
     """Return the share of the arrivals that a trial lost, 0 to 1."""
     return summary.lost_share or 0.0
-
-
-def _estimate(values: list[float]) -> Estimate | None:
-    if not values:
-        return None
-    found = median_interval(values)
-    return Estimate(
-        median=found.median, ci=(found.low, found.high), confidence=found.confidence, n=found.n
-    )
 
 
 def _situation(
@@ -114,9 +105,9 @@ def _outcome(
         limited=trials.limited,
         spoiled_rate=median(spoiled) if spoiled else None,
         losing=sum(1 for share in lost if share),
-        lost=_estimate(lost),
-        achieved=_estimate([summary.rate.achieved for summary in summaries]),
-        first_loss=_estimate(first),
+        lost=estimate(lost),
+        achieved=estimate([summary.rate.achieved for summary in summaries]),
+        first_loss=estimate(first),
         cause=causes[0][0].title if causes else "",
         forecast=situation is not None,
         predicted=_capacity(situation),

@@ -116,7 +116,8 @@ METRICS: Final = (
 TITLES: Final = {metric.name: metric.title for metric in METRICS}
 
 
-def _estimate(values: Iterable[float | None]) -> Estimate | None:
+def estimate(values: Iterable[float | None]) -> Estimate | None:
+    """Return the median of what was measured, with its interval; None where nothing was."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -131,7 +132,7 @@ def compare_metric(
 ) -> MetricComparison:
     """Return one metric over the trials of both arms."""
     first, second = ([metric.value(summary) for summary in arm] for arm in (before, after))
-    estimates = _estimate(first), _estimate(second)
+    estimates = estimate(first), estimate(second)
     if metric.never:
         ranked = [[math.inf if v is None else v for v in values] for values in (first, second)]
     else:

@@ -9,9 +9,8 @@ from lab.capacity.limits import (
     file_limits,
     finite,
     holdable_ports,
-    nat_limits,
     port_limits,
-    table_limits,
+    silent_limits,
     time_wait_limits,
 )
 from lab.capacity.nat import Mappings
@@ -140,8 +139,8 @@ def forecast(situation: Situation) -> Forecast:
     limits = [
         *port_limits(search, holdable=holdable_ports(settings, load)),
         *time_wait_limits(situation, search),
-        *(table_limits(tracking, search) if tracking else ()),
-        *(nat_limits(mappings, search) if mappings else ()),
+        *(silent_limits("conntrack_full", tracking, search) if tracking else ()),
+        *(silent_limits("nat_ports_exhausted", mappings, search) if mappings else ()),
         *file_limits(load),
     ]
     end = math.inf if load.duration is None else load.duration

@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
-from lab.capacity.nat import Mappings
 from lab.capacity.ports import Search
 from lab.capacity.records import Limit, LimitName
 from lab.capacity.situation import Load, Settings, Situation
-from lab.capacity.tracking import Tracking
 from loadgen.search import TIME_WAIT
 
 
@@ -131,40 +129,36 @@ def time_wait_limits(situation: Situation, search: Search) -> list[Limit]:
     ]
 
 
-def table_limits(tracking: Tracking, search: Search) -> list[Limit]:
-    """Return what the conntrack table runs into."""
-    at, after = tracking.full_at, tracking.full_after
+class Filling(Protocol):
+    """What a load fills up, and what then drops its SYNs: a table, or a NAT's ports."""
+
+    @property
+    def full_at(self) -> float | None:
+        """Seconds until it is full; None for never."""
+
+    @property
+    def full_after(self) -> float | None:
+        """Connections started until then."""
+
+    @property
+    def full_rate(self) -> float:
+        """Connections per second above which it is full sooner or later."""
+
+
+def silent_limits(name: LimitName, filling: Filling, search: Search) -> list[Limit]:
+    """Return when something is full whose SYNs nobody answers then."""
+    at, after = filling.full_at, filling.full_after
     if at is None or after is None:
         return []
     timeout = search.load.timeout
     return [
         Limit(
-            name="conntrack_full",
-            rate=finite(tracking.full_rate),
+            name=name,
+            rate=finite(filling.full_rate),
             connections=after,
             at=at,
             loses=True,
             # The SYN is dropped and repeated; the connection is lost when its time is up.
-            lost_at=at + timeout,
-            lost_after=search.started(at + timeout),
-        )
-    ]
-
-
-def nat_limits(mappings: Mappings, search: Search) -> list[Limit]:
-    """Return what the NAT's ports run into."""
-    at, after = mappings.full_at, mappings.full_after
-    if at is None or after is None:
-        return []
-    timeout = search.load.timeout
-    return [
-        Limit(
-            name="nat_ports_exhausted",
-            rate=finite(mappings.full_rate),
-            connections=after,
-            at=at,
-            loses=True,
-            # As at a full table: the SYN is dropped and repeated.
             lost_at=at + timeout,
             lost_after=search.started(at + timeout),
         )

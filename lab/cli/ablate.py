@@ -62,8 +62,8 @@ _EPILOG = (
     default=None,
     help="Where the report goes.  [default: reports/ablation-TIME]",
 )
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@options.json_file
+@options.quiet
 def command(**chosen: Any) -> None:
     """Leave out each line of a tuning, and try each alone, to see which does the work.
 

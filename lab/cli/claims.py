@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lab.cli import options
 from loadgen.cli.group import tell
 
 
@@ -39,7 +40,7 @@ from loadgen.cli.group import tell
     help="Add results that --json stored, on another kernel, to that table.",
 )
 @click.option("--details", is_flag=True, help="Show reading and evidence of each claim.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@options.quiet
 def command(
     *,
     only: tuple[str, ...],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from lab.claims import by_kernel
 from lab.claims.catalogue import Entry
 from lab.claims.records import BY_KERNEL_SCHEMA, ByKernel, Claims
 from lab.claims.results import again, experiments_for
-from lab.cli.claims_run import JSON, MARKDOWN, ClaimsStatus, measure
+from lab.cli.claims_run import JSON, ClaimsStatus, measure, write
 from lab.cli.vm_run import Guest
 from lab.cli.vm_run import execute as run_in_guest
 from lab.testbed.userns import ensure_privileges
@@ -24,7 +24,7 @@ from lab.vm.cache import cache_directory
 from lab.vm.names import VmError
 from loadgen.cli.group import say
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.files import ReadError, read_record, write_result, write_whole, writing
+from loadgen.files import ReadError, read_record, writing
 from loadgen.foreign import Harmless, harmless
 
 HERE: Final = "here"
@@ -137,19 +137,7 @@ def _there(kernel: str, entries: Sequence[Entry]) -> Claims:
 
 
 def _write(found: ByKernel, json_file: str | None, out: Path | None) -> None:
-    files: Iterator[tuple[Path, str]] = iter(
-        [(out / JSON, by_kernel.json(found)), (out / MARKDOWN, by_kernel.markdown(found))]
-        if out is not None
-        else []
-    )
-    for path, text in files:
-        with writing(path):
-            write_whole(path, text.encode())
-    if json_file == "-":
-        sys.stdout.write(by_kernel.json(found))
-        sys.stdout.flush()
-    elif json_file:
-        write_result(json_file, by_kernel.json(found).encode())
+    write(by_kernel.json(found), by_kernel.markdown(found), json_file, out)
 
 
 def _show(found: ByKernel, *, to_stdout: bool) -> None:

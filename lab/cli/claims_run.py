@@ -28,8 +28,9 @@ from lab.cli.progress import StatusLines
 from lab.testbed.netns import pair
 from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
+from loadgen.cli.group import write_to
 from loadgen.errors import Exit
-from loadgen.files import write_result, write_whole, writing
+from loadgen.files import write_whole, writing
 from loadgen.foreign import Harmless
 from loadgen.run.environment import describe
 
@@ -84,7 +85,7 @@ def execute(
     claims = measure(entries, wanted, progress)
     if not claims.finished and not any(result.experiment for result in claims.claims):
         raise KeyboardInterrupt
-    write(claims, json_file, out)
+    write(render.json(claims), render.markdown(claims), json_file, out)
     show(claims, details=details, to_stdout=json_file != "-")
     if not claims.finished:
         return Exit.INTERRUPTED
@@ -113,7 +114,7 @@ def measure(
     )
 
 
-def write(claims: Claims, json_file: str | None, out: Path | None) -> None:
+def write(json: str, markdown: str, json_file: str | None, out: Path | None) -> None:
     """Write the files that were asked for.
 
     Raises:
@@ -121,13 +122,9 @@ def write(claims: Claims, json_file: str | None, out: Path | None) -> None:
     """
     if out is not None:
         with writing(out):
-            write_whole(out / JSON, render.json(claims).encode())
-            write_whole(out / MARKDOWN, render.markdown(claims).encode())
-    if json_file == "-":
-        sys.stdout.write(render.json(claims))
-        sys.stdout.flush()
-    elif json_file:
-        write_result(json_file, render.json(claims).encode())
+            write_whole(out / JSON, json.encode())
+            write_whole(out / MARKDOWN, markdown.encode())
+    write_to(json_file, json.encode())
 
 
 def show(claims: Claims, *, details: bool, to_stdout: bool) -> None:

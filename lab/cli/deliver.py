@@ -10,7 +10,8 @@ from rich.console import Console
 
 from lab.report import PAGE, reports_index, sheet
 from lab.report.sheet import Sheet
-from loadgen.files import write_result, write_whole, writing
+from loadgen.cli.group import write_to
+from loadgen.files import write_whole, writing
 from loadgen.foreign import Harmless, harmless
 from loadgen.summary import encode
 
@@ -37,11 +38,7 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
         write_whole(out / PAGE, sheet.page(report).encode())
         write_whole(out / sheet.LISTED, encode(report.listed()))
         reports_index(out.parent)
-    if json_file == "-":
-        sys.stdout.write(encode(record).decode())
-        sys.stdout.flush()
-    elif json_file:
-        write_result(json_file, encode(record))
+    write_to(json_file, encode(record))
     stream = sys.stderr if json_file == "-" else sys.stdout
     if stream.isatty():
         Console(file=stream).print(Harmless(sheet.renderable(report)))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import tell
+from loadgen.cli.group import tell, write_to
 from loadgen.errors import Exit
-from loadgen.files import write_result
 
 
 @click.command()
@@ -35,9 +34,6 @@ def command(json_file: str | None) -> None:
     data = msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode()
     if json_file != "-":
         tell(render(diagnosis), nl=False)
-    else:
-        tell(data)
-    if json_file not in {None, "-"}:
-        write_result(str(json_file), f"{data}\n".encode())
+    write_to(json_file, f"{data}\n".encode())
     if not any(diagnosis.testbeds.values()):
         raise SystemExit(int(Exit.FAILED))

@@ -71,6 +71,10 @@ workers = click.option(
     show_default=True,
     help="Worker processes of the generator.",
 )
+json_file = click.option(
+    "--json", "json_file", metavar="FILE|-", help="Write the record there, too."
+)
+quiet = click.option("--quiet", is_flag=True, help="No progress on stderr.")
 local_port_range = click.option(
     "--local-port-range",
     type=types.PORT_RANGE,

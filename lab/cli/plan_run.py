@@ -23,9 +23,9 @@ from lab.sysctl.tuning import Tuning, where
 from lab.sysctl.values import unfit_value
 from lab.testbed.fresh import fresh_values
 from lab.tunings import RECOMMENDED, load, plan_for
-from loadgen.cli.group import fail, tell
+from loadgen.cli.group import fail, tell, write_to
 from loadgen.errors import Exit
-from loadgen.files import write_result
+from loadgen.files import writing
 from loadgen.summary import encode
 from loadgen.units import spaced
 from loadgen.watch.recorded import read
@@ -55,8 +55,8 @@ def execute(options: PlanOptions, given: frozenset[str]) -> Exit:
         tell(planning.render(plan), nl=False)
         if note:
             tell(f"\nnote: {note}")
-    _write(options.output, planning.sysctl_file(plan))
-    _write(options.json_file, encode(plan).decode())
+    write_to(options.output, planning.sysctl_file(plan).encode())
+    write_to(options.json_file, encode(plan))
     if options.output and not options.prints:
         shown = options.output if "/" in options.output else f"./{options.output}"
         tell(f"\nwritten: {options.output}; prove it: {proof(plan, shown)}")
@@ -161,13 +161,11 @@ def _proof(folder: Path, recording: Path, plan: Plan) -> str:
     head = read(recording).head
     assert head is not None
     before, after = compared(plan, head.sysctls)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fail(f"cannot write {folder}: {error.strerror}")
     shown = f"./{folder}" if not folder.is_absolute() else str(folder)
-    _write(f"{folder}/before.conf", before)
-    _write(f"{folder}/after.conf", after)
+    write_to(folder / "before.conf", before.encode())
+    write_to(folder / "after.conf", after.encode())
     return proof(plan, f"{shown}/after.conf", f"{shown}/before.conf")
 
 
@@ -194,12 +192,3 @@ def _located(message: str, tuning: Tuning) -> str:
         if message.startswith((f"{setting.key} ", f"{setting.key}:")):
             return f"{where(tuning, setting.line)}: {message}"
     return message
-
-
-def _write(where: str | None, text: str) -> None:
-    if where is None:
-        return
-    if where == "-":
-        tell(text, nl=False)
-        return
-    write_result(where, text.encode())

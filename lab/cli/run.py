@@ -164,7 +164,7 @@ _EPILOG = (
     default=None,
     help="Where the report goes.  [default: reports/TIME]",
 )
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@options.quiet
 def command(**chosen: Any) -> None:
     """Run interleaved trials of two tunings, each in fresh namespaces, and write a report.
 

@@ -76,8 +76,8 @@ def _precision(text: str) -> float:
     default=None,
     help="Where the report goes.  [default: reports/sweep-TIME or reports/validation-TIME]",
 )
-@click.option("--json", "json_file", metavar="FILE|-", help="Write the record there, too.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@options.json_file
+@options.quiet
 def command(**chosen: Any) -> None:
     """Measure the capacity of tunings by trial, and compare it with the prediction.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from loadgen.cli.group import tell
-from loadgen.files import write_result
+from loadgen.cli.group import tell, write_to
 
 
 @click.group(invoke_without_command=True)
@@ -63,9 +62,6 @@ def env(before: str, after: str, output: str) -> None:
 
     with edge():
         text = render_env({BEFORE: load(before), AFTER: load(after)})
-    if output == "-":
-        tell(text, nl=False)
-        return
-    with edge():
-        write_result(output, text.encode())
-    tell(f"written: {output}; use it: docker compose --env-file {output} up")
+        write_to(output, text.encode())
+    if output != "-":
+        tell(f"written: {output}; use it: docker compose --env-file {output} up")

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from loadgen import summary as records
-from loadgen.cli.group import fail, say
+from loadgen.cli.group import fail, say, write_to
 from loadgen.cli.spoken import (
     bytes_of,
     check_options,
@@ -24,7 +24,6 @@ from loadgen.cli.spoken import (
 from loadgen.config import LoadOptions, RunConfig
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
-from loadgen.files import write_result
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator
@@ -209,13 +208,9 @@ def deliver(summary: Summary, out: Path, results: Results) -> Exit:
     """Write a summary wherever the user wants it, and return its exit code."""
     if not results.quiet:
         sys.stderr.write(text.render(summary, out))
-    if results.json_file == "-":
-        sys.stdout.buffer.write(records.encode(summary))
-        sys.stdout.flush()
-    elif results.json_file:
-        write_result(results.json_file, records.encode(summary))
+    write_to(results.json_file, records.encode(summary))
     if results.junit:
-        write_result(results.junit, junit.render(summary))
+        write_to(results.junit, junit.render(summary))
     return exit_code(summary)
 
 

@@ -6,13 +6,35 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from loadgen.errors import ChurnlabError, Exit
+from loadgen.files import write_result
 from loadgen.foreign import harmless, one_line
 from loadgen.units import shortened
+
+
+def write_to(where: str | Path | None, data: bytes) -> None:
+    """Write what an option such as `--json FILE|-` asks for: `-` is stdout; None asks for nothing.
+
+    A program that reads stdout gets the data as they are, a terminal what is harmless of them.
+
+    Raises:
+        WriteError: when the file cannot be written.
+    """
+    if where is None:
+        return
+    if where == "-":
+        if sys.stdout.isatty():
+            tell(data.decode(errors="replace"), nl=False)
+        else:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+        return
+    write_result(where, data)
 
 
 class LazyGroup(click.Group):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from loadgen.cli.group import write_to
+
 
 @click.command()
 @click.argument(
@@ -33,16 +35,11 @@ def command(directory: tuple[Path, ...], json_file: str, *, quiet: bool) -> None
     """
     from loadgen import summary
     from loadgen.cli.execute import exit_code
-    from loadgen.files import write_result
     from loadgen.fleet import store
     from loadgen.report import text
 
     merged = store.merge_directories(directory).summary
     if not quiet:
         sys.stderr.write(text.render(merged))
-    if json_file == "-":
-        sys.stdout.buffer.write(summary.encode(merged))
-        sys.stdout.flush()
-    else:
-        write_result(json_file, summary.encode(merged))
+    write_to(json_file, summary.encode(merged))
     sys.exit(int(exit_code(merged)))
