@@ -58,28 +58,38 @@ def cpu_of(pids: Iterable[int]) -> float:
     return sum(process_seconds(pid) for pid in pids)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What else was seen of a run."""
+
+    server: float
+    """The server's CPU for a connection, in microseconds."""
+    handshake: float
+    """The generator's CPU for a handshake, in microseconds; 0 without TLS."""
+    resumed: float
+    """The share of handshakes that took up a session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """One way to connect: where, and with which options."""
 
     site: Ground
     words: tuple[str, ...]
-    server: list[float] = field(default_factory=list)
-    """Of each run, the server's CPU for a connection, in microseconds."""
-    handshake: list[float] = field(default_factory=list)
-    """Of each run, the generator's CPU for a handshake, in microseconds."""
-    resumed: list[float] = field(default_factory=list)
-    """Of each run, the share of handshakes that took up a session."""
+    seen: dict[Run, Beside] = field(default_factory=dict)
+    """Of all runs, those too that were repeated."""
 
     async def run(self, seconds: float) -> Run:
         before = cpu_of(self.site.ours)
         pace = ("--rate", "max", "--concurrency", "64", "--duration", f"{seconds}s")
         summary, _ = await self.site.loadgen(*pace, "--workers", "1", *self.words)
-        self.server.append((cpu_of(self.site.ours) - before) / summary.ok * 1e6)
-        if (tls := summary.generator.tls) is not None:
-            self.handshake.append(tls.cpu_seconds / tls.handshakes * 1e6)
-            self.resumed.append(tls.resumed / tls.handshakes)
-        return run_of(summary)
+        run, tls = run_of(summary), summary.generator.tls
+        self.seen[run] = Beside(
+            server=(cpu_of(self.site.ours) - before) / summary.ok * 1e6,
+            handshake=tls.cpu_seconds / tls.handshakes * 1e6 if tls is not None else 0,
+            resumed=tls.resumed / tls.handshakes if tls is not None else 0,
+        )
+        return run
 
 
 @asynccontextmanager
@@ -107,15 +117,17 @@ async def costs(chosen: argparse.Namespace, authority: Authority) -> float:
         runs = {name: partial(side.run, chosen.seconds) for name, side in sides.items()}
         found = await arms.interleave(watched, runs, chosen.rounds)
     print(arms.compared(found, "plain"))
-    rows = [
-        (
-            name,
-            spread(side.handshake).text(".0f") if side.handshake else "",
-            spread(side.resumed).text(".3f") if side.resumed else "",
-            spread(side.server).text(".0f"),
+    rows = []
+    for name, side in sides.items():
+        beside = [side.seen[run] for run in found[name]]
+        rows.append(
+            (
+                name,
+                spread(one.handshake for one in beside).text(".0f"),
+                spread(one.resumed for one in beside).text(".2f"),
+                spread(one.server for one in beside).text(".0f"),
+            )
         )
-        for name, side in sides.items()
-    ]
     print(table(("CPU a connection, µs", "generator's handshake", "resumed", "server"), rows))
     return spread(run.rate for run in found["TLS, full handshakes"]).median
 
