@@ -52,6 +52,10 @@ def test_a_role_that_cannot_be_is_one_clear_line(text: str, says: str) -> None:
             ["--topology", "proxy", "--proxy", "nutcracker", "--server", "nginx"],
             "nutcracker speaks for memcached and redis only, not for 'nginx'; --proxy haproxy",
         ),
+        (
+            ["--topology", "proxy", "--proxy", "nutcracker", "--tls"],
+            "nutcracker does not speak TLS; --proxy haproxy passes it on",
+        ),
         (["--topology", "nat", "--rate", "auto"], "--topology nat: give --rate as a number"),
         (["--topology", "nat", "--nat-room", "many"], "write a whole number, auto or all"),
         (["--after", "client=article", "--testbed", "docker"], "needs --testbed netns"),
