@@ -22,7 +22,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from lab.testbed.base import TestbedError
 from lab.testbed.processes import spawn
 from loadgen.sampling.namespace import run_inside
 
+_AGAINST = ("memcached", "nginx", "redis")
 WEB_PORT = 8080
 REDIS_PORT = 6379
 _PACKAGES = {
@@ -202,6 +203,17 @@ def _listens(port: int) -> bool:
     return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
 
 
+def memcached_arms(site: Ground, seconds: float) -> dict[str, arms.Arm]:
+    """Return the arms against memcached."""
+    address, _, port = site.target.rpartition(":")
+    loop = [sys.executable, "-c", _LOOP, address, port, str(seconds)]
+    return {
+        "loadgen": partial(site.closed_loop, seconds, 64),
+        "pymemcache in threads": partial(with_pymemcache, site, seconds),
+        "pymemcache in a loop": partial(program, site, loop, loop_served),
+    }
+
+
 def web_arms(site: Ground, url: str, seconds: float, requests: int) -> dict[str, arms.Arm]:
     """Return the arms of ab and wrk, as far as they are installed."""
     found: dict[str, arms.Arm] = {}
@@ -254,19 +266,17 @@ async def judged(site: Ground, name: str, arm: arms.Arm) -> Run:
 
 async def measure(chosen: argparse.Namespace) -> None:
     seconds = chosen.seconds
-    async with ground(chosen) as site, nginx(site) as url, redis(site) as store:
-        address, _, port = site.target.rpartition(":")
-        loop = [sys.executable, "-c", _LOOP, address, port, str(seconds)]
-        sides: dict[str, arms.Arm] = {
-            "floor": partial(site.floor, seconds, 64),
-            "loadgen": partial(site.closed_loop, seconds, 64),
-            "pymemcache in threads": partial(with_pymemcache, site, seconds),
-            "pymemcache in a loop": partial(program, site, loop, loop_served),
-        }
-        if url is not None:
-            sides.update(web_arms(site, url, seconds, chosen.requests))
-        if store is not None:
-            sides.update(redis_arms(site, store, seconds, chosen.requests))
+    async with AsyncExitStack() as stack:
+        site = await stack.enter_async_context(ground(chosen))
+        sides: dict[str, arms.Arm] = {"floor": partial(site.floor, seconds, 64)}
+        if "memcached" in chosen.against:
+            sides.update(memcached_arms(site, seconds))
+        if "nginx" in chosen.against:
+            url = await stack.enter_async_context(nginx(site))
+            sides.update(web_arms(site, url, seconds, chosen.requests) if url else {})
+        if "redis" in chosen.against:
+            store = await stack.enter_async_context(redis(site))
+            sides.update(redis_arms(site, store, seconds, chosen.requests) if store else {})
         judges = {name: partial(judged, site, name, arm) for name, arm in sides.items()}
         found = await arms.interleave(site, judges, chosen.rounds)
     print(arms.compared(found, "floor"))
@@ -274,6 +284,13 @@ async def measure(chosen: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = command.options(__doc__, "clients")
+    parser.add_argument(
+        "--against",
+        nargs="+",
+        choices=_AGAINST,
+        default=_AGAINST,
+        help="the servers whose clients are measured",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument(
