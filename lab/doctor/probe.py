@@ -108,6 +108,16 @@ def _exists(key: str) -> str:
     return "" if Path("/proc/sys/net/ipv4", key).exists() else "no such sysctl"
 
 
+def _unwritable() -> str:
+    """Return why the thread's namespace cannot be tuned; its own value is written, nothing changes."""
+    path = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    try:
+        path.write_text(path.read_text())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 def _tried(call: Callable[[], str]) -> str:
     try:
         return call()
@@ -124,6 +134,12 @@ def probe() -> Probed:
         return Probed(namespaces=error.problem, remedy=error.remedy)
     with ExitStack() as stack:
         client, server = pair(stack)
+        if reason := run_inside(client, _unwritable):
+            return Probed(
+                namespaces=f"the settings of a network namespace cannot be written here ({reason})",
+                remedy="run where /proc/sys is not mounted read-only: the container with --privileged, "
+                "or on the host",
+            )
         return Probed(
             namespaces="",
             as_user=as_user,

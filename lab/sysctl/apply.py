@@ -17,7 +17,6 @@ moved with it.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ from loadgen.sampling.namespace import own_namespace, run_inside
 from loadgen.units import spaced
 
 _ROOT: Final = Path("/proc/sys")
-_RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _WRITE_BITS: Final = 0o222
 _READ_BITS: Final = 0o444
 _FOLDERS: Final = ("bridge", "core", "ipv4", "netfilter", "unix")
@@ -162,7 +160,7 @@ class _Attempt:
                 self.inside(partial(_write, path, setting.value))
             except OSError as error:
                 code = error.errno or 0
-                kind = refusals.forbidden if code in _RIGHTS else refusals.rejected
+                kind = refusals.forbidden if code in refusals.RIGHTS else refusals.rejected
                 self._refuse(kind(setting, code))
                 continue
             after = _read(path)

@@ -9,14 +9,18 @@ name that nobody knows, a value that the kernel does not take for a key that mat
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import strerror
+from typing import Final
 
 from lab.sysctl.catalogue import CATALOGUE
 from lab.sysctl.names import device_of, elsewhere, missing_module, obsolete
 from lab.sysctl.tuning import Setting
 
+RIGHTS: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+"""With which a write fails for want of rights, whatever the value."""
 _MARK = "or put '-' before the key to run without this line"
 
 

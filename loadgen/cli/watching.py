@@ -63,6 +63,13 @@ def watch(session: Session, options: WatchOptions, exporter: Exporter | None) ->
         signal.signal(number, lambda number, _: signals.append(number))
     # The first reading leaves nothing out and takes its time; the grid begins with it.
     line = session.read()
+    reason = session.absent.get("ephemeral_ports_in_use")
+    if reason is not None and not options.quiet:
+        say(
+            f"ports in use, and who holds them, are not counted: {reason}; that takes the right to open "
+            "netlink sockets (AF_NETLINK) and a kernel with CONFIG_INET_DIAG",
+            "note",
+        )
     start, round_number = time.monotonic(), 0
     with ExitStack() as stack:
         wakeup = stack.enter_context(Wakeup())

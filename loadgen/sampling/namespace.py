@@ -36,8 +36,20 @@ class NamespaceError(ChurnlabError):
 def _check(result: int, what: str) -> None:
     if result != 0:
         error = ctypes.get_errno()
-        remedy = "run it as root, or in a user namespace" if error == errno.EPERM else ""
+        remedy = _way_in() if error == errno.EPERM else ""
         raise NamespaceError(f"{what}: {os.strerror(error)}", remedy)
+
+
+def _way_in() -> str:
+    """Return what helps where namespaces are forbidden; all who forbid them say EPERM."""
+    if "\nSeccomp:\t2\n" in Path("/proc/thread-self/status").read_text():
+        return (
+            "a seccomp filter may forbid it, as Docker's default does: run the container with "
+            "--privileged, or on the host"
+        )
+    if os.geteuid() == 0:
+        return "it takes CAP_SYS_ADMIN, which root does not have here"
+    return "run it as root, or in a user namespace"
 
 
 def _in_thread(call: Callable[[], _T]) -> _T:

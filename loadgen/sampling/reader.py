@@ -79,6 +79,7 @@ class NamespaceReader:
         self._reopen_at = time.monotonic() + REOPEN_EVERY
         self._slow_due = float("-inf")
         self._settings: Values = {}
+        self._no_lists = "sockets are not listed here"
         self._sources, self._range, self._diag = within(namespace, self._open)
         self._fast = [source for source in self._sources if source.tier is Tier.FAST]
         self._slow = [source for source in self._sources if source.tier is not Tier.FAST]
@@ -93,10 +94,11 @@ class NamespaceReader:
             raise
 
     def _open(self) -> tuple[list[Source], PortRange, DiagSocket | None]:
+        diag: DiagSocket | None = None
         try:
             diag = DiagSocket() if self._lists else None
-        except OSError:
-            diag = None
+        except OSError as error:
+            self._no_lists = f"NETLINK_SOCK_DIAG: {error.strerror}"
         return sources(), PortRange(), diag
 
     @property
@@ -214,7 +216,7 @@ class NamespaceReader:
     def _listeners(self) -> list[Listener] | str:
         """Return all listeners, or why they cannot be had."""
         if self._diag is None:
-            return "NETLINK_SOCK_DIAG: this kernel does not have it"
+            return self._no_lists
         try:
             return self._diag.listeners()
         except (OSError, DiagError) as error:

@@ -81,7 +81,8 @@ class History:
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
         self._series: dict[object, deque[tuple[float, Number]]] = {}
-        self._pools: Mapping[Pool, int] = {}
+        self._pools: Mapping[Pool, int] | None = None
+        """None until sockets were counted, which not everyone may."""
         self._listeners: Sequence[Listener] = ()
 
     def add(self, reading: Reading) -> None:
@@ -132,7 +133,7 @@ class History:
 
     def _of_pools(self) -> Iterable[Gauge]:
         limit = self.latest("ephemeral_ports_limit")
-        if not limit:
+        if not limit or self._pools is None:
             return
         if not self._pools:
             yield Gauge("ephemeral_ports_in_use", "ports, toward any one server", 0, limit)

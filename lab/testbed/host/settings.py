@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from lab.sysctl.catalogue import CATALOGUE
-from lab.sysctl.refusals import rejected
+from lab.sysctl.refusals import RIGHTS, rejected
 from lab.sysctl.tuning import Setting, Tuning, TuningError, where
 from lab.sysctl.values import same_value
 from lab.testbed.base import TestbedError
@@ -145,12 +145,13 @@ class HostSettings:
     def _write(self, setting: Setting, tuning: Tuning, arm: str) -> None:
         try:
             self._place.set(setting.key, setting.value)
-        except PermissionError as error:
-            raise TestbedError(
-                f"{OPTION}: {setting.key} may not be written ({error.strerror})",
-                "run as root in the host's own network namespace",
-            ) from None
         except OSError as error:
+            if error.errno in RIGHTS:
+                raise TestbedError(
+                    f"{OPTION}: {setting.key} may not be written ({error.strerror})",
+                    "run as root in the host's own network namespace, where /proc/sys is not mounted "
+                    "read-only",
+                ) from None
             if not setting.may_fail:
                 refusal = rejected(setting, error.errno or 0)
                 raise TuningError(f"{arm} arm: {where(tuning, setting.line)}: {refusal}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -125,9 +126,10 @@ def test_a_refused_value_that_may_fail_is_left_out(place: Place) -> None:
     assert values(place) == OLD
 
 
-def test_without_the_right_to_write_it_says_so(place: Place) -> None:
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS])
+def test_without_the_right_to_write_it_says_so(place: Place, error: int) -> None:
     with (
-        refusing(place, 13),
+        refusing(place, error),
         HostSettings(place) as host,
         pytest.raises(TestbedError, match=r"may not be written .* run as root"),
         host.changed(tuned(), "after"),
