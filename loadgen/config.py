@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from loadgen import schedule as schedules
-from loadgen.target import Network, Target, parse_target
+from loadgen.target import Network, Target, is_loopback, parse_target
 from loadgen.units import LONGEST, Count, Seconds, exact, whole
 
 CloseMode = Literal["client", "server", "rst"]
@@ -231,10 +231,12 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Check what one field alone does not show, wherever the configuration comes from.
 
         Raises:
-            ValueError: for a schedule that is none, or a shard that is not one of so many.
+            ValueError: for a schedule or an address that is none, or a shard that is not one of so many.
         """
         if not self.closed_loop:
             self.law()
+        for host, _ in self.addresses:
+            is_loopback(host)
         if self.shard[0] >= self.shard[1]:
             raise ValueError(f"shard {self.shard[0]} of {self.shard[1]}, counted from 0")
 

@@ -32,6 +32,9 @@ _CHUNK: Final = 1 << 18
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """A file that cannot grow: the disk is full, or a quota or the shell's `ulimit -f` is reached."""
 
+_SCARCE: Final = 64 << 10
+"""Bytes left, below which a disk counts as full for whoever could not write there."""
+
 T = TypeVar("T")
 
 
@@ -85,18 +88,41 @@ def writing(path: object) -> Iterator[None]:
         raise unwritten(error, path) from error
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether something could not be written for want of room."""
+    return error.errno in _NO_ROOM
+
+
+def no_room(path: Path, file: str = "") -> NoRoomError | None:
+    """Return that a process which writes under `path` found no room there; None where there is some.
+
+    Args:
+        path: a folder.
+        file: what it wrote there, for the message.
+    """
+    with suppress(OSError):
+        free = os.statvfs(path)
+        if free.f_bavail * free.f_frsize < _SCARCE:
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path / file))
+            full = unwritten(error, path)
+            assert isinstance(full, NoRoomError)
+            return full
+    return None
+
+
 def unwritten(error: OSError, path: object) -> WriteError:
     """Return what to say of an OSError that came of writing `path`."""
     where = error.filename or path
     said = f"cannot write {where}: {error.strerror or error}"
-    if error.errno not in _NO_ROOM:
+    if not is_full(error):
         return WriteError(said)
-    with suppress(OSError, ValueError):
-        place = Path(str(where)).absolute()
-        while not place.exists():
-            place = place.parent
-        free = os.statvfs(place)
-        said += f", {format_size(free.f_bavail * free.f_frsize)} left"
+    if error.filename or isinstance(path, Path):  # not of standard output
+        with suppress(OSError):
+            place = Path(str(where)).absolute()
+            while not place.exists():
+                place = place.parent
+            free = os.statvfs(place)
+            said += f", {format_size(free.f_bavail * free.f_frsize)} left"
     return NoRoomError(said, "make room, or write elsewhere")
 
 
@@ -146,7 +172,7 @@ def write_result(path: str | Path, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise unwritten(OSError(error.errno, error.strerror), path) from error
+        raise unwritten(OSError(error.errno, error.strerror), Path(path)) from error
 
 
 def write_all(stream: IO[bytes], data: bytes) -> None:

@@ -66,6 +66,19 @@ class Lines(Record, frozen=True, kw_only=True):
     """Whether the servers' namespace tracks its connections."""
     notes: list[str]
 
+    def __post_init__(self) -> None:
+        """Check that the arms which lines speak of are there.
+
+        Raises:
+            ValueError: naming the line and the arm.
+        """
+        for line in self.lines:
+            for arm in (line.without, line.alone):
+                if arm is not None and arm not in self.arms:
+                    raise ValueError(
+                        f"the line {line.key} speaks of the arm {arm!r}: there is none"
+                    )
+
 
 class ArmOutcome(Record, frozen=True, kw_only=True):
     """The results of one arm's trials."""

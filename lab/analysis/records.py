@@ -163,6 +163,17 @@ class Experiment(Record, frozen=True, kw_only=True):
     baseline: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
     """Values that a fresh namespace had before any tuning, by role and dotted key."""
 
+    def __post_init__(self) -> None:
+        """Check that each trial is of one of the arms.
+
+        Raises:
+            ValueError: naming the trial and its arm.
+        """
+        arms = {arm.name for arm in self.arms}
+        for trial in self.trials:
+            if trial.arm not in arms:
+                raise ValueError(f"{trial.directory} is of the arm {trial.arm!r}: there is none")
+
 
 class Estimate(Record, frozen=True, kw_only=True):
     """A median over trials with its confidence interval."""

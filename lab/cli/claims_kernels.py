@@ -79,8 +79,8 @@ def execute(
     if not found:
         return Exit.INVALID
     table = by_kernel.ordered(found)
-    _write(table, json_file, out)
     _show(table, to_stdout=json_file != "-")
+    _write(table, json_file, out)
     failed = any(result.failed for claims in found for result in claims.claims)
     if not all(claims.finished for claims in found):
         return Exit.INTERRUPTED

@@ -85,8 +85,8 @@ def execute(
     claims = measure(entries, wanted, progress)
     if not claims.finished and not any(result.experiment for result in claims.claims):
         raise KeyboardInterrupt
-    write(render.json(claims), render.markdown(claims), json_file, out)
     show(claims, details=details, to_stdout=json_file != "-")
+    write(render.json(claims), render.markdown(claims), json_file, out)
     if not claims.finished:
         return Exit.INTERRUPTED
     return Exit.INVALID if any(result.failed for result in claims.claims) else Exit.PASS

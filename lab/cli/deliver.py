@@ -1,4 +1,4 @@
-"""Writes a sheet's files beside its record, lists it with the other reports, and prints it."""
+"""Prints a sheet, writes its files beside its record, and lists it with the other reports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MARKDOWN = "summary.md"
 
 
 def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: Path) -> None:
-    """Write every file of a report and print it: on stdout, or on stderr where that is the JSON.
+    """Print a report, on stdout or on stderr where that is the JSON, and write every file of it.
 
     Args:
         report: what to write and print.
@@ -30,6 +30,12 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
     Raises:
         WriteError: when a file cannot be written.
     """
+    stream = sys.stderr if json_file == "-" else sys.stdout
+    if stream.isatty():
+        Console(file=stream).print(Harmless(sheet.renderable(report)))
+    else:
+        stream.write(sheet.text(report))
+    stream.flush()
     with writing(out):
         for section in report.sections:
             if section.plot is not None:
@@ -39,10 +45,5 @@ def deliver(report: Sheet, record: msgspec.Struct, json_file: str | None, out: P
         write_whole(out / sheet.LISTED, encode(report.listed()))
         reports_index(out.parent)
     write_to(json_file, encode(record))
-    stream = sys.stderr if json_file == "-" else sys.stdout
-    if stream.isatty():
-        Console(file=stream).print(Harmless(sheet.renderable(report)))
-    else:
-        stream.write(sheet.text(report))
     stream.write(harmless(f"report: {out / PAGE}\n"))
     stream.flush()

@@ -24,6 +24,7 @@ from lab.testbed.userns import ensure_privileges
 from lab.trials.experiment import USUAL, ExperimentPlan, run
 from lab.tunings import demand_of, load_for
 from loadgen.errors import Exit
+from loadgen.files import NoRoomError
 from loadgen.thresholds import parse_threshold
 
 
@@ -136,15 +137,25 @@ def open_testbed(options: RunOptions, site: SitePlan, stack: ExitStack) -> Testb
 
 
 def execute(options: RunOptions, out: Path) -> Exit:
-    """Run the experiment, write its reports, show the verdict; return the exit code."""
+    """Run the experiment, show the verdict, write the reports; return the exit code.
+
+    Raises:
+        NoRoomError: when the disk is full; what the trials before said is shown, if there is any.
+    """
     plan = build_plan(options, out.name)
     with ExitStack() as stack:
         testbed = open_testbed(options, plan.site, stack)
         said = doubts(tuning for _, tuning in plan.arms)
         with ExperimentStatus(plan, said, quiet=options.quiet) as progress:
-            run(plan, testbed, out, progress)
-    comparison = report.write_all(out)
+            try:
+                run(plan, testbed, out, progress)
+            except NoRoomError:
+                if any(out.glob("trials/*/summary.json")):
+                    show(report.compared(out)[1])
+                raise
+    stored, comparison = report.compared(out)
     show(comparison)
+    report.write_reports(out, stored, comparison)
     report.reports_index(out.parent)
     print(f"report: {out / report.PAGE}")
     return exit_code(comparison)

@@ -63,8 +63,9 @@ def command(ctx: click.Context, directory: Path, csv_file: str | None, out: Path
             return
         if rebuild(directory, out):
             return
-        comparison = report.write_all(directory, out=out)
-    show(comparison)
+        stored, comparison = report.compared(directory)
+        show(comparison)
+        report.write_reports(out or directory, stored, comparison)
     tell(f"report: {(out or directory) / report.PAGE}")
     refreshed_index(out or directory)
     sys.exit(int(exit_code(comparison)))

@@ -94,6 +94,40 @@ def write_reports(
             write_whole(directory / name, text.encode())
 
 
+def compared(
+    directory: Path,
+    *,
+    predictions: Sequence[Prediction] | None = None,
+    gates: Sequence[RelativeGate] = (),
+) -> tuple[Stored, Comparison]:
+    """Load an experiment and compare its arms.
+
+    An interrupted experiment and damaged files are reported on as far as they go; what is missing
+    is said in the comparison.
+
+    Args:
+        directory: the experiment's.
+        predictions: None for those of the capacity model.
+        gates: further ones, beside those that the experiment was asked for.
+
+    Raises:
+        StoreError: when there is no experiment of two arms in the directory.
+    """
+    stored = store.load(directory)
+    arms = [arm.name for arm in stored.experiment.arms]
+    if not {BEFORE, AFTER}.issuperset(arms):
+        raise store.StoreError(
+            f"{directory} has the arms {', '.join(arms)}, and not {BEFORE} and {AFTER}",
+            "an ablation is reported on with the lines.json that it wrote",
+        )
+    asked = [parse_gate(text) for text in stored.experiment.config.gates or ()]
+    if predictions is None:
+        # The model knows of no faults: beside what they did its forecast would only confuse.
+        model = not stored.experiment.config.faults
+        predictions = predict(stored.experiment, stored.summaries()) if model else ()
+    return stored, compare_stored(stored, predictions=predictions, gates=[*asked, *gates])
+
+
 def write_all(
     directory: Path,
     *,
@@ -101,10 +135,7 @@ def write_all(
     gates: Sequence[RelativeGate] = (),
     out: Path | None = None,
 ) -> Comparison:
-    """Load an experiment, compare its arms, write every report; return the comparison.
-
-    An interrupted experiment and damaged files are reported on as far as they go; what is missing
-    is said in the reports.
+    """Compare an experiment's arms as `compared` does, and write every report.
 
     Args:
         directory: the experiment's.
@@ -113,16 +144,10 @@ def write_all(
         out: where the reports go; None for the experiment's own directory.
 
     Raises:
-        StoreError: when there is no experiment in the directory.
+        StoreError: when there is no experiment of two arms in the directory.
         WriteError: when the reports cannot be written.
     """
-    stored = store.load(directory)
-    asked = [parse_gate(text) for text in stored.experiment.config.gates or ()]
-    if predictions is None:
-        # The model knows of no faults: beside what they did its forecast would only confuse.
-        model = not stored.experiment.config.faults
-        predictions = predict(stored.experiment, stored.summaries()) if model else ()
-    comparison = compare_stored(stored, predictions=predictions, gates=[*asked, *gates])
+    stored, comparison = compared(directory, predictions=predictions, gates=gates)
     write_reports(out or directory, stored, comparison)
     return comparison
 

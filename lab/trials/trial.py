@@ -19,6 +19,7 @@ from lab.testbed.base import Site, SitePlan, Testbed, TestbedError, Tuned
 from lab.testbed.faults import Fault
 from loadgen.config import LoadOptions
 from loadgen.errors import ChurnlabError
+from loadgen.files import NoRoomError, no_room
 from loadgen.run.rundir import read_summary
 from loadgen.summary import Summary
 
@@ -74,8 +75,18 @@ def summary_of(run: Path, code: int, said: str, *, see: str = "") -> Summary:
 
     Raises:
         TrialError: when there is none; with the last line that the generator printed.
+        NoRoomError: when its files found no room.
     """
     summary = read_summary(run)
+    short = (
+        [warning.text for warning in summary.warnings if warning.code == "unwritten"]
+        if summary
+        else []
+    )
+    if short:
+        raise NoRoomError(short[0], "make room, or write elsewhere")
+    if summary is None and code != 0 and (full := no_room(run.parent, run.name)) is not None:
+        raise full
     if summary is None:
         lines = said.strip().splitlines()
         where = f" (see {see})" if see else ""

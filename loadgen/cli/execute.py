@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -24,6 +26,7 @@ from loadgen.cli.spoken import (
 from loadgen.config import LoadOptions, RunConfig
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
+from loadgen.files import WriteError, writing
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator
@@ -37,6 +40,7 @@ from loadgen.run.resolve import (
     usable_cpus,
 )
 from loadgen.run.rundir import RunDirectory
+from loadgen.run.stored import Salvaged
 from loadgen.sampling.namespace import open_namespace
 from loadgen.summary import Summary
 from loadgen.target import is_loopback
@@ -171,6 +175,8 @@ def exit_code(summary: Summary) -> Exit:
     """Return the exit code that a summary stands for; the most serious first."""
     if any(w.code == "interrupted" for w in summary.warnings):
         return Exit.INTERRUPTED
+    if any(w.code == "unwritten" for w in summary.warnings):
+        return Exit.INVALID
     if not summary.verdict.passed:
         return Exit.FAILED
     return Exit.PASS if summary.validity == "valid" else Exit.INVALID
@@ -192,26 +198,44 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
         directory = RunDirectory(out)
     except FileExistsError as error:
         fail(str(error))
-    except OSError as error:
-        fail(f"cannot write the run directory {out}: {error.strerror}; give another --out")
     with terminal(enabled=not results.quiet and sys.stderr.isatty()) as draw:
         show = Live(config, draw).update
         summary = trio.run(Coordinator(config, directory, show, credentials).run, moment)
-    try:
-        page.write(stored.salvage(out))
-    except OSError as error:
-        say(f"no page: cannot write {out}: {error.strerror}", "warning")
-    return deliver(summary, out, results)
+    return deliver(summary, stored.salvage(out), results, directory.unwritten)
 
 
-def deliver(summary: Summary, out: Path, results: Results) -> Exit:
-    """Write a summary wherever the user wants it, and return its exit code."""
+def deliver(
+    summary: Summary, found: Salvaged, results: Results, unwritten: WriteError | None = None
+) -> Exit:
+    """Say what was measured, write it wherever the user wants it, and return the exit code.
+
+    What cannot be written costs no more than itself: all the rest is said and written first.
+
+    Args:
+        summary: of the run.
+        found: the run as its directory has it, for the page.
+        results: what is wanted.
+        unwritten: a file that could not be written before.
+    """
+    lost = [] if unwritten is None else [unwritten]
     if not results.quiet:
-        sys.stderr.write(text.render(summary, out))
-    write_to(results.json_file, records.encode(summary))
+        sys.stderr.write(text.render(summary, found.path))
+    wanted: list[tuple[str | Path, Callable[[], object]]] = [
+        (found.path, partial(page.write, found)),
+        ("standard output", partial(write_to, results.json_file, records.encode(summary))),
+    ]
     if results.junit:
-        write_to(results.junit, junit.render(summary))
-    return exit_code(summary)
+        wanted.append((results.junit, partial(write_to, results.junit, junit.render(summary))))
+    for place, write in wanted:
+        try:
+            with writing(place):
+                write()
+        except WriteError as error:
+            lost.append(error)
+    if lost:
+        say(str(lost[0]))
+    code = exit_code(summary)
+    return Exit.INVALID if lost and code is Exit.PASS else code
 
 
 def check_places(*paths: str | Path | None) -> None:

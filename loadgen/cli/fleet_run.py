@@ -13,16 +13,16 @@ from typing import Final
 import trio
 
 from loadgen.cli.execute import DEFAULT_RATE, Results, check_places, deliver, new_directory
-from loadgen.cli.group import say, tell
+from loadgen.cli.group import tell
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
+from loadgen.files import WriteError, writing
 from loadgen.fleet import conduct, home
 from loadgen.fleet.conduct import Conductor, Launcher, Nobody
 from loadgen.fleet.errors import FleetError
 from loadgen.fleet.live import Live
 from loadgen.fleet.record import FILE, Fleet, Kind, Seat
 from loadgen.fleet.shard import read_key
-from loadgen.report import page
 from loadgen.run import rundir
 from loadgen.run.live import terminal
 from loadgen.run.resolve import source_toward
@@ -217,10 +217,11 @@ def _conduct(
 
 def _finish(fleet: Fleet, out: Path, results: Results) -> Exit:
     found = home.gathered(fleet, out)
-    rundir.write_summary(out, found.summary)
+    lost = None
     try:
-        home.write_pages(found)
-        page.write(found)
-    except OSError as error:
-        say(f"no page: cannot write {out}: {error.strerror}", "warning")
-    return deliver(found.summary, out, results)
+        with writing(out):
+            rundir.write_summary(out, found.summary)
+            home.write_pages(found)
+    except WriteError as error:
+        lost = error
+    return deliver(found.summary, found, results, lost)

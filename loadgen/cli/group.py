@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.files import write_result
+from loadgen.files import is_full, unwritten, write_result
 from loadgen.foreign import harmless, one_line
 from loadgen.units import shortened
 
@@ -108,8 +109,12 @@ def tell(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 
 def say(message: str, kind: str = "error") -> None:
-    """Print a message on stderr: one line, whatever a user or a file has put into it."""
-    click.echo(one_line(f"{kind}: {message}"), err=True)
+    """Print a message on stderr: one line, whatever a user or a file has put into it.
+
+    Where it cannot be written, such as into a log on a disk that is full, the exit code still tells.
+    """
+    with suppress(OSError):
+        click.echo(one_line(f"{kind}: {message}"), err=True)
 
 
 def fail(message: str, code: Exit = Exit.USAGE) -> NoReturn:
@@ -124,7 +129,12 @@ def run_command(group: click.Group) -> NoReturn:
     The environment variable CHURNLAB_TRACEBACK=1 shows the traceback instead.
     """
     try:
-        code = group.main(standalone_mode=False)
+        try:
+            code = group.main(standalone_mode=False)
+        except SystemExit as ended:
+            code = ended.code
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.Abort:
         raise SystemExit(int(Exit.INTERRUPTED)) from None
     except click.exceptions.NoArgsIsHelpError as error:
@@ -143,6 +153,11 @@ def run_command(group: click.Group) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(int(Exit.UNEXPECTED)) from None
     except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            # What is left in a buffer must not fail once more at the very end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            full = unwritten(error, "standard output")
+            fail(str(full), full.code)
         if isinstance(error, OSError) and error.filename is not None:
             # A name that is too long, a folder that is not ours to look into: found wherever a
             # file is looked for, and always the fault of the name.

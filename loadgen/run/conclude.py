@@ -6,7 +6,7 @@ the samples and the interval histograms. What a killed run lacks is said in its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -82,6 +82,8 @@ class Ended(msgspec.Struct, kw_only=True):
     interrupted: bool = False
     aborted_by: str | None = None
     """The threshold that ended the run early."""
+    unwritten: str = ""
+    """The file that could not be written, and why, when that ended the run early."""
     lost_workers: list[str] = msgspec.field(default_factory=list)
     sampler_overruns: Count = 0
 
@@ -178,17 +180,37 @@ def _validity(about: About, reasons: list[str]) -> Validity:
     return "generator_limited" if reasons else "valid"
 
 
-def _late(about: About) -> list[Notice]:
-    """Return what is to be said of a run that was not ready at its agreed start."""
-    if not about.late:
-        return []
-    return [
-        Notice(
+def _edges(about: About) -> Iterator[Notice]:
+    """Yield what is to be said of a run that was not ready at its agreed start, or ended early."""
+    if about.late:
+        yield Notice(
             code="started_late",
             text=f"the workers were ready {about.late:.2f} s after the agreed start",
             remedy="what was due until then was overdue; agree on a later start",
         )
-    ]
+    ended = about.ended
+    if ended is None:
+        yield Notice(
+            code="truncated",
+            text="the run did not end by itself",
+            remedy="what was recorded until then is shown",
+        )
+    elif ended.unwritten:
+        yield Notice(
+            code="unwritten",
+            text=ended.unwritten,
+            remedy="what was measured until then is shown; make room",
+        )
+    elif ended.aborted_by is not None:
+        yield Notice(
+            code="aborted",
+            text=f"the run was ended by {ended.aborted_by!r}",
+            remedy="see the threshold",
+        )
+    elif ended.interrupted:
+        yield Notice(
+            code="interrupted", text="the run was interrupted", remedy="let it run to its end"
+        )
 
 
 def _warnings(
@@ -199,17 +221,11 @@ def _warnings(
     causes: Sequence[Cause],
 ) -> list[Notice]:
     config, ended = about.config, about.ended
-    found = _late(about)
+    found = list(_edges(about))
 
     def warn(code: str, text: str, remedy: str) -> None:
         found.append(Notice(code=code, text=text, remedy=remedy))
 
-    if ended is None:
-        warn("truncated", "the run did not end by itself", "what was recorded until then is shown")
-    elif ended.interrupted and ended.aborted_by is None:
-        warn("interrupted", "the run was interrupted", "let it run to its end")
-    elif ended.aborted_by is not None:
-        warn("aborted", f"the run was ended by {ended.aborted_by!r}", "see the threshold")
     for lost in ended.lost_workers if ended else ():
         warn("lost_worker", lost, "its share of the arrivals is missing, and not made up for")
     if emulated(about.environment):

@@ -28,7 +28,7 @@ from loadgen.run import environment, spoken
 from loadgen.run.conclude import About, Ended, conclude
 from loadgen.run.process import WorkerProcess
 from loadgen.run.recorder import OnSample, Recorder
-from loadgen.run.rundir import RunDirectory, read_samples
+from loadgen.run.rundir import RunDirectory
 from loadgen.run.seed import seed
 from loadgen.sampling import snapshots
 from loadgen.sampling.namespace import NamespaceError
@@ -82,6 +82,7 @@ class Coordinator:
 
         Raises:
             RunError: when the run cannot begin.
+            WriteError: when there is no room for its first file.
         """
         config = self.config
         with Readers(config, self._credentials) as readers:
@@ -102,6 +103,8 @@ class Coordinator:
                 ),
             )
             self._directory.write_run(msgspec.to_builtins(about))
+            if self._directory.unwritten is not None:
+                raise self._directory.unwritten
             try:
                 await self._conduct(readers, start_at, about)
             finally:
@@ -110,7 +113,7 @@ class Coordinator:
             self._ended.sampler_overruns = readers.sampler.overruns
             about.ended = self._ended
             self._directory.write_run(msgspec.to_builtins(about))
-            summary = conclude(about, read_samples(self._directory.path), self._recorder.histograms)
+            summary = conclude(about, self._directory.samples(), self._recorder.histograms)
             self._directory.write_summary(summary)
             return summary
         finally:
@@ -208,6 +211,7 @@ class Coordinator:
     def _tick(self, worker: WorkerProcess, tick: Tick) -> None:
         if self._recorder.tick(worker.number, tick) and self.config.abort_on_fail:
             self._check_gates()
+        self._check_room()
 
     async def _sample(self, readers: Readers, origin: float) -> None:
         """Read the kernel on the run's grid until cancelled."""
@@ -224,6 +228,7 @@ class Coordinator:
         async with self._reading:
             samples = await trio.to_thread.run_sync(read)
         self._recorder.samples(samples)
+        self._check_room()
 
     # --- snapshots --------------------------------------------------------------------------
 
@@ -255,9 +260,16 @@ class Coordinator:
                     samples=self._recorder.recent.before(t),
                 )
                 write = partial(self._directory.write_snapshot, snapshots.file_of(outcome), kept)
-                await trio.to_thread.run_sync(write)
-                about.snapshots.append(snapshots.note(kept))
+                if await trio.to_thread.run_sync(write):
+                    about.snapshots.append(snapshots.note(kept))
             self._directory.write_run(msgspec.to_builtins(about))
+
+    def _check_room(self) -> None:
+        """End the run as soon as a file of it cannot be written."""
+        unwritten = self._directory.unwritten
+        if unwritten is not None and not self._ended.interrupted:
+            self._ended.unwritten = unwritten.problem
+            self._stop()
 
     def _check_gates(self) -> None:
         """End the run as soon as a threshold on a count can no longer hold."""

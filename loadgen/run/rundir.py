@@ -7,8 +7,9 @@ killed leaves at most one damaged line at the end of each, which readers pass ov
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,18 @@ import msgspec
 
 from loadgen import sample, summary
 from loadgen.accounting.latency import IntervalHistogram
-from loadgen.files import ReadError, read_lines, read_record, write_whole
+from loadgen.files import (
+    ReadError,
+    WriteError,
+    read_lines,
+    read_record,
+    write_all,
+    write_whole,
+    writing,
+)
 from loadgen.run import hlog
 from loadgen.run.hlog import Logged
-from loadgen.sample import Sample
+from loadgen.sample import ROLE_GENERATOR, Sample
 from loadgen.summary import Summary
 
 RUN = "run.json"
@@ -29,54 +38,116 @@ SUMMARY = "summary.json"
 
 
 class RunDirectory:
-    """Writes one run's files.
+    """Writes one run's files, as long as they find room.
+
+    A file that cannot be written does not end what is measured, and nothing is half written: what grows
+    loses the lines that found no room and all later ones, what is replaced stays what it was.
 
     Args:
         path: made if missing. Must not hold a run already.
 
     Raises:
         FileExistsError: when there is a run in it.
-        OSError: when it cannot be written.
+        WriteError: when it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
         # A run that was killed at its very start may have left only one of its files.
         if any((path / name).exists() for name in (RUN, SAMPLES, HISTOGRAMS)):
             raise FileExistsError(f"{path} holds a run already; give another --out")
         self.path = path
-        self._samples = (path / SAMPLES).open("xb", buffering=0)
-        self._histograms = (path / HISTOGRAMS).open("x", encoding="ascii")
-        self._histograms.write(hlog.HEADER)
-        self._histograms.flush()
+        self.unwritten: WriteError | None = None
+        """The first file that could not be written, and why."""
+        self._unsaved: Sample | None = None
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+            self._samples = _Growing(path / SAMPLES)
+            self._histograms = _Growing(path / HISTOGRAMS)
+            self._histograms.add(hlog.HEADER.encode())
 
     def write_run(self, about: Mapping[str, Any]) -> None:
         """Write `run.json`: what is known before the first arrival."""
-        write_about(self.path, about)
+        self._try(partial(write_about, self.path, about))
 
     def add_samples(self, samples: Iterable[Sample]) -> None:
         """Append to `samples.jsonl`."""
-        self._samples.write(b"".join(map(sample.encode_line, samples)))
+        found = list(samples)
+        if self.unwritten is None:
+            self._try(partial(self._samples.add, b"".join(map(sample.encode_line, found))))
+        if self.unwritten is not None:
+            for item in found:
+                self._unsaved = item if item.role == ROLE_GENERATOR else self._unsaved
 
     def add_intervals(self, intervals: Iterable[IntervalHistogram]) -> None:
         """Append to `latency.hlog`."""
-        self._histograms.write("".join(map(hlog.line, intervals)))
-        self._histograms.flush()
+        if self.unwritten is None:
+            lines = "".join(map(hlog.line, intervals))
+            self._try(partial(self._histograms.add, lines.encode()))
 
-    def write_snapshot(self, file: str, kept: msgspec.Struct) -> None:
-        """Write a snapshot to `file` in the run directory, whole or not at all."""
+    def write_snapshot(self, file: str, kept: msgspec.Struct) -> bool:
+        """Write a snapshot to `file` in the run directory; return whether it is there."""
         path = self.path / file
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+        data = msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n"
+
+        def write() -> None:
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, data)
+
+        return self._try(write)
 
     def write_summary(self, result: Summary) -> None:
         """Write `summary.json`, whole or not at all."""
-        write_summary(self.path, result)
+        self._try(partial(write_summary, self.path, result))
+
+    def samples(self) -> list[Sample]:
+        """Return the samples that are on disk, and the generator's last where it is not."""
+        return [*read_samples(self.path), *([self._unsaved] if self._unsaved else [])]
 
     def close(self) -> None:
         """Close the growing files."""
         self._samples.close()
         self._histograms.close()
+
+    def _try(self, write: Callable[[], None]) -> bool:
+        """Write; note a file that cannot be written, instead of ending what is measured."""
+        try:
+            with writing(self.path):
+                write()
+        except WriteError as error:
+            self.unwritten = self.unwritten or error
+            return False
+        return True
+
+
+class _Growing:
+    """A new file that grows by whole lines.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("xb", buffering=0)
+        self._size = 0
+
+    def add(self, lines: bytes) -> None:
+        """Append lines, all of them or none.
+
+        Raises:
+            OSError: when they find no room; what there was of them is taken away again.
+        """
+        try:
+            write_all(self._file, lines)
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+        self._size += len(lines)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 def write_about(path: Path, about: Mapping[str, Any]) -> None:

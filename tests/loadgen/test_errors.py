@@ -70,7 +70,7 @@ def test_a_command_prints_the_line_and_exits_with_the_code(
 
 
 def test_what_cannot_be_written_is_named() -> None:
-    with pytest.raises(NoRoomError) as unnamed, writing("reports"):
+    with pytest.raises(NoRoomError) as unnamed, writing(Path("reports")):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert str(unnamed.value).startswith("cannot write reports: No space left on device, ")
     with pytest.raises(WriteError) as named, writing("elsewhere"):
