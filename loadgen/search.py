@@ -26,7 +26,17 @@ TIME_WAIT: Final = 60.0
 
 
 class CapacityError(ChurnlabError):
-    """A situation that cannot be. One line that names the offender."""
+    """A situation that cannot be.
+
+    Args:
+        problem: as of `ChurnlabError`.
+        remedy: the same.
+        key: the sysctl whose value cannot be, by dotted key; empty where it is none.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", *, key: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.key = key
 
 
 def version_of(release: str) -> tuple[int, int]:

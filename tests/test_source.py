@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -23,6 +24,27 @@ def test_every_noqa_names_its_rule_and_its_reason() -> None:
         if path != Path(__file__)
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if _EXCEPTION.search(line)
+    ]
+    assert found == []
+
+
+_NO_REMEDY = {"FileExistsError", "ThresholdError", "TuningError", "ValueError"}
+"""Python's own, and two that are lines or point at a character."""
+_REMEDY = re.compile(r"; (?:add|choose|give|install|load|omit|remove|run|use|write) ")
+
+
+def test_what_an_error_advises_is_its_remedy_and_no_part_of_its_problem() -> None:
+    """A report shows the two apart, and nobody is to look for the seam."""
+    found = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for path in FILES
+        if path.is_relative_to(ROOT / "lab") or path.is_relative_to(ROOT / "loadgen")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id.endswith("Error")
+        and call.func.id not in _NO_REMEDY
+        and any(_REMEDY.search(ast.unparse(argument)) for argument in call.args[:1])
     ]
     assert found == []
 

@@ -78,11 +78,15 @@ class Settings:
     def __post_init__(self) -> None:
         low, high = self.ports
         if not 0 < low <= high <= 65_535:
-            raise CapacityError(f"{RANGE} = {low} {high} is not a range of ports within 1 to 65535")
+            raise CapacityError(
+                f"{RANGE} = {low} {high} is not a range of ports within 1 to 65535", key=RANGE
+            )
         if self.reuse not in {0, 1, 2}:
-            raise CapacityError(f"{REUSE} = {self.reuse}: the kernel takes 0, 1 and 2")
+            raise CapacityError(f"{REUSE} = {self.reuse}: the kernel takes 0, 1 and 2", key=REUSE)
         if self.reuse_delay <= 0:
-            raise CapacityError(f"{REUSE_DELAY}: {self.reuse_delay} s is not above 0")
+            raise CapacityError(
+                f"{REUSE_DELAY}: {self.reuse_delay} s is not above 0", key=REUSE_DELAY
+            )
 
     @classmethod
     def of(
@@ -110,7 +114,7 @@ class Settings:
             if key in source:
                 found = integers(source[key])
                 if found is None:
-                    raise CapacityError(f"{key} = {source[key]!r} is not a whole number")
+                    raise CapacityError(f"{key} = {source[key]!r} is not a whole number", key=key)
                 return found
             default = CATALOGUE[key].default
             if not default:
@@ -126,9 +130,11 @@ class Settings:
         span = numbers(client, RANGE)
         reserved = ports(client.get(RESERVED, ""))
         if span is None or len(span) != 2:
-            raise CapacityError(f"{RANGE} = {client.get(RANGE)!r} is not two ports")
+            raise CapacityError(f"{RANGE} = {client.get(RANGE)!r} is not two ports", key=RANGE)
         if reserved is None:
-            raise CapacityError(f"{RESERVED} = {client[RESERVED]!r} is not a list of ports")
+            raise CapacityError(
+                f"{RESERVED} = {client[RESERVED]!r} is not a list of ports", key=RESERVED
+            )
         stamps = number(client, TIMESTAMPS), number(remote, TIMESTAMPS)
         return cls(
             ports=(span[0], span[1]),

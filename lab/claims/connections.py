@@ -11,7 +11,6 @@ local ports, so a small range brings the same wall near.
 from __future__ import annotations
 
 import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,7 +20,12 @@ from typing import Final, Literal
 
 from lab.testbed.ground import Ground, Role
 from loadgen.outcome import errno_name
-from loadgen.protocols.sockets import IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE
+from loadgen.protocols.sockets import (
+    IP_BIND_ADDRESS_NO_PORT,
+    IP_LOCAL_PORT_RANGE,
+    RESET_ON_CLOSE,
+    port_range,
+)
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 Close = Literal["client", "server", "rst", "half"]
@@ -31,8 +35,6 @@ Prepare = Callable[[socket.socket], None]
 PORT: Final = 11211
 TIMED_OUT: Final = "ETIMEDOUT"
 _BACKLOG: Final = 4096
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER's value for a close with RST."""
 
 
 @dataclass(slots=True)
@@ -55,7 +57,7 @@ class Burst:
         """Close what is held, with RST, so that no TIME_WAIT socket is left."""
         for end in self.held:
             with suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             end.close()
         self.held.clear()
 
@@ -165,7 +167,7 @@ def _one(
 def _end(client: socket.socket, server: socket.socket, close: Close, done: Burst) -> None:
     """Close both ends in the order asked for; each waits until it has seen the other's FIN."""
     if close == "rst":
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     first, second = (server, client) if close == "server" else (client, server)
     first.close()
     if close == "half":
@@ -193,5 +195,5 @@ def bind_late(address: str) -> Prepare:
 
 def local_port_range(low: int, high: int) -> Prepare:
     """Return a `Prepare` that gives the socket a range of its own (IP_LOCAL_PORT_RANGE, 6.3)."""
-    packed = struct.pack("I", high << 16 | low)
+    packed = port_range(low, high)
     return lambda client: client.setsockopt(socket.IPPROTO_IP, IP_LOCAL_PORT_RANGE, packed)

@@ -38,7 +38,7 @@ class _Head(msgspec.Struct):
     schema: str
 
 
-class StoredError(ChurnlabError):
+class ResultsError(ChurnlabError):
     """A file that holds no results of claims. One line."""
 
 
@@ -57,7 +57,7 @@ def execute(
     written after each kernel, so that nothing is lost with the last one.
 
     Raises:
-        StoredError: for a file that holds no results.
+        ResultsError: for a file that holds no results.
         TestbedError: when nothing can be tested on this machine's own kernel.
         Interrupted: by Ctrl-C in a guest.
         WriteError: when a file cannot be written.
@@ -91,7 +91,7 @@ def read(path: Path) -> list[Claims]:
     """Return the results in a file that `lab claims` wrote, read with today's catalogue.
 
     Raises:
-        StoredError: when it holds none.
+        ResultsError: when it holds none.
     """
     try:
         if read_record(path, _Head, _MOST).schema == BY_KERNEL_SCHEMA:
@@ -100,9 +100,9 @@ def read(path: Path) -> list[Claims]:
             found = [read_record(path, Claims, _MOST)]
         return [again(claims) for claims in found]
     except ReadError as error:
-        raise StoredError(f"--with {error}") from None
+        raise ResultsError(f"--with {error}") from None
     except ValueError as error:
-        raise StoredError(f"--with {path}: not written by lab claims --json: {error}") from None
+        raise ResultsError(f"--with {path}: not written by lab claims --json: {error}") from None
 
 
 def _here(entries: Sequence[Entry], *, quiet: bool) -> Claims:
@@ -131,7 +131,7 @@ def _there(kernel: str, entries: Sequence[Entry]) -> Claims:
         )
         try:
             (claims,) = read(results)
-        except StoredError:
+        except ResultsError:
             raise VmError(f"lab claims left no results there; it ended with {code}") from None
     return claims
 

@@ -125,7 +125,7 @@ def _plan_for(options: PlanOptions, demand: Load) -> tuple[Plan, str]:
         try:
             return plan_for(demand, known, tuning=name), note
         except CapacityError as error:
-            raise CapacityError(_located(str(error), tuning)) from None
+            raise _located(error, tuning) from None
     return plan_for(demand, known, tuning=name), note
 
 
@@ -186,9 +186,10 @@ def _elsewhere(demand: Load, name: str, release: str, memory: float | None) -> P
     return plan_for(demand, known, tuning=name, release=release)
 
 
-def _located(message: str, tuning: Tuning) -> str:
+def _located(error: CapacityError, tuning: Tuning) -> CapacityError:
     """Return what is wrong with a setting, with the file and the line that it comes from."""
     for setting in tuning.settings:
-        if message.startswith((f"{setting.key} ", f"{setting.key}:")):
-            return f"{where(tuning, setting.line)}: {message}"
-    return message
+        if setting.key == error.key:
+            problem = f"{where(tuning, setting.line)}: {error.problem}"
+            return CapacityError(problem, error.remedy, key=error.key)
+    return error

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -21,14 +20,17 @@ from lab.testbed.base import TestbedError
 from lab.testbed.netns import NetnsTestbed, delay, pair
 from lab.testbed.tracking import enable
 from lab.testbed.userns import ensure_privileges
-from loadgen.protocols.sockets import IP_LOCAL_PORT_RANGE
+from loadgen.protocols.sockets import (
+    IP_BIND_ADDRESS_NO_PORT,
+    IP_LOCAL_PORT_RANGE,
+    RESET_ON_CLOSE,
+    port_range,
+)
 from loadgen.sampling.namespace import NamespaceError, run_inside
 from loadgen.sampling.sock_diag import DiagError, DiagSocket
 
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_IP_BIND_ADDRESS_NO_PORT: Final = 24
 _CONNECTIONS: Final = 8
-_RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ def tracked() -> int | None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         for _ in range(_CONNECTIONS):
             with socket.create_connection(listener.getsockname()) as connection:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             listener.accept()[0].close()
     return max(0, int(_COUNT.read_text()) - before)
 
@@ -81,10 +83,10 @@ def _conntrack(namespace: int) -> str:
     return "" if tracks(found) else "a rule with `ct` makes nothing tracked"
 
 
-def _option(option: int, value: int) -> str:
+def _option(option: int, value: int | bytes) -> str:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         try:
-            sock.setsockopt(socket.IPPROTO_IP, option, struct.pack("=I", value))
+            sock.setsockopt(socket.IPPROTO_IP, option, value)
         except OSError as error:
             return os.strerror(error.errno or 0)
     return ""
@@ -145,8 +147,8 @@ def probe() -> Probed:
             as_user=as_user,
             netem=_tried(lambda: delay((client, server), 0.001) or ""),
             conntrack=_tried(lambda: _conntrack(client)),
-            local_port_range=_option(IP_LOCAL_PORT_RANGE, 40_000 | 40_100 << 16),
-            bind_no_port=_option(_IP_BIND_ADDRESS_NO_PORT, 1),
+            local_port_range=_option(IP_LOCAL_PORT_RANGE, port_range(40_000, 40_100)),
+            bind_no_port=_option(IP_BIND_ADDRESS_NO_PORT, 1),
             sock_diag=_tried(lambda: run_inside(client, _diag)),
             tw_reuse=run_inside(client, lambda: _exists("tcp_tw_reuse")),
             tw_reuse_delay=run_inside(client, lambda: _exists("tcp_tw_reuse_delay")),

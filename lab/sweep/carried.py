@@ -40,14 +40,12 @@ def carried(case: Case, most: float) -> Case | None:
             return None
         rate = case.rate * margin / case.margin
         return replace(case, rate=rate, margin=margin, situation=_said(case, margin, case.margin))
-    room = case.site.get("nat_room")
-    if room is not None:
-        left = round(room * share)
-        if left < FEWEST:
+    if case.nat_room is not None:
+        room = round(case.nat_room * share)
+        if room < FEWEST:
             return None
-        site = {**case.site, "nat_room": left}
-        rate = case.rate * left / room
-        return replace(case, rate=rate, site=site, situation=_said(case, left, room))
+        rate = case.rate * room / case.nat_room
+        return replace(case, rate=rate, nat_room=room, situation=_said(case, room, case.nat_room))
     duration = case.duration / share
     if duration > LONGEST:
         return None

@@ -7,11 +7,12 @@ brought to its brink with made-up entries instead, and the time to overflow is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
 from lab.capacity import Forecast
+from lab.testbed.base import Topology
 from loadgen.config import LoadOptions
 from loadgen.sample import ROLE_NAT, ROLE_SERVER
 from loadgen.summary import Summary
@@ -49,8 +50,10 @@ class Case:
     """Rate and duration are the case's own."""
     sources: int = 1
     servers: int = 1
-    site: Mapping[str, Any] = field(default_factory=dict)
-    """What else the site has, as `lab.testbed.base.SitePlan` calls it: a topology."""
+    topology: Topology = "direct"
+    """This and the next two are as `lab.testbed.base.SitePlan` has them."""
+    nat_ports: tuple[int, int] | None = None
+    nat_room: int | None = None
     box: str = ""
     """The sysctl.d lines of the box in between."""
     faults: tuple[str, ...] = ()
@@ -249,7 +252,8 @@ CASES: Final = (
         ),
         measure=_overflow,
         load=LoadOptions(timeout=1.0),
-        site={"topology": "nat", "nat_room": 2_000},
+        topology="nat",
+        nat_room=2_000,
     ),
     Case(
         name="nat, ports",
@@ -262,7 +266,8 @@ CASES: Final = (
         predict=_until("nat_ports_exhausted"),
         measure=_held_by_the_nat,
         load=LoadOptions(timeout=2.0),
-        site={"topology": "nat", "nat_ports": (20_000, 20_127)},
+        topology="nat",
+        nat_ports=(20_000, 20_127),
         faults=("pause server-1 at 0s",),
         service=2.0,
     ),
@@ -277,7 +282,7 @@ CASES: Final = (
         what="connections until the proxy has no port left",
         predict=_until("ports_exhausted"),
         measure=_served,
-        site={"topology": "proxy"},
+        topology="proxy",
     ),
     Case(
         name="server closes",

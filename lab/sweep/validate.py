@@ -65,7 +65,13 @@ async def check(case: Case, directory: Path) -> ValidatedFigure:
         TrialError: when a run cannot begin.
     """
     tuning = _tuning(case)
-    plan = SitePlan(servers=case.servers, source_addresses=case.sources, **case.site)
+    plan = SitePlan(
+        servers=case.servers,
+        source_addresses=case.sources,
+        topology=case.topology,
+        nat_ports=case.nat_ports,
+        nat_room=case.nat_room,
+    )
     label = case.name.replace(" ", "-").replace(",", "")
     load = replace(case.load, rate=case.rate, duration=case.duration)
     testbed = NetnsTestbed() if case.margin is None else TrackedTestbed(left=case.margin)
@@ -120,7 +126,7 @@ def _tuning(case: Case) -> Tuning:
     ends = parse(case.settings, name=case.name, source="validation")
     if not case.box:
         return ends
-    role = str(case.site["topology"])
+    role = case.topology
     box = parse(case.box, name=f"{case.name}, {role}", source="validation")
     return combine({ROLE_CLIENT: ends, role: box, ROLE_SERVER: ends})
 

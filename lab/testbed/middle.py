@@ -124,11 +124,12 @@ def leave_room(middle: int, room: int) -> None:
         left = free(middle)
         if left < room:
             raise TestbedError(
-                f"--nat-room {room}: the table here takes {left:,} entries in all; give fewer, or `all`"
+                f"--nat-room {room}: the table here takes {left:,} entries in all",
+                "give fewer, or `all`",
             )
         fill(middle, left - room, seconds=_OTHERS_LAST)
     except UntestableError as error:
-        raise TestbedError(f"--nat-room {room}: {error}; or give `all`") from None
+        raise TestbedError(f"--nat-room {room}: {error}", "or give `all`") from None
 
 
 @dataclass(slots=True)

@@ -95,8 +95,8 @@ def _mirror() -> tuple[str, str]:
             keys = next(_KEYRINGS.glob("debian-archive-keyring.*"), None)
             return address, f"[signed-by={keys}] " if keys else ""
     raise VmError(
-        "apt on this machine has no Debian archive to take kernels from; "
-        "give a kernel with --kernel-deb FILE or --kernel ./vmlinuz"
+        "apt on this machine has no Debian archive to take kernels from",
+        "give a kernel with --kernel-deb FILE or --kernel ./vmlinuz",
     )
 
 
@@ -113,12 +113,12 @@ def _run(command: list[str], directory: Path | None = None) -> str:
         )
     except subprocess.TimeoutExpired:
         raise VmError(
-            f"{command[0]} took longer than {_WITHIN:g} s; is the mirror there?"
+            f"{command[0]} took longer than {_WITHIN:g} s", "is the mirror there?"
         ) from None
     except FileNotFoundError:
         raise VmError(
-            f"{command[0]} is not installed: kernels named debian:… come by apt; "
-            "give --kernel-deb FILE or --kernel ./vmlinuz"
+            f"{command[0]} is not installed: kernels named debian:… come by apt",
+            "give --kernel-deb FILE or --kernel ./vmlinuz",
         ) from None
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("E: ")]

@@ -88,7 +88,7 @@ def _kernel_at(image: Path) -> GuestKernel:
             release = release_of(file.read(HEAD), str(image))
     except OSError as error:
         raise VmError(
-            f"--kernel {image}: {error.strerror}; write debian:6.1, or the path of a vmlinuz"
+            f"--kernel {image}: {error.strerror}", "write debian:6.1, or the path of a vmlinuz"
         ) from None
     place = image.resolve()
     # Beside the image, or in the lib/modules of the directory tree that it belongs to.
@@ -122,8 +122,8 @@ def _kernel_in(tree: Path) -> GuestKernel:
     images += tree.glob("lib/modules/*/vmlinuz")
     if not images:
         raise VmError(
-            f"{tree} holds no kernel image; newer Debian kernels are two packages: give "
-            "--kernel-deb for linux-binary-… and for linux-modules-…"
+            f"{tree} holds no kernel image",
+            "newer Debian kernels are two packages: give --kernel-deb for linux-binary-… and for linux-modules-…",
         )
     return _kernel_at(images[0])
 

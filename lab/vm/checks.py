@@ -21,9 +21,10 @@ def other_kernels() -> list[Check]:
     try:
         check_tools()
     except VmError as error:
-        problem, _, remedy = str(error).partition("; ")
-        remedy = f"{remedy or 'see above'}. Only lab vm needs it"
-        return [Check(group=_GROUP, name="lab vm", state="limited", found=problem, remedy=remedy)]
+        remedy = f"{error.remedy}. Only lab vm needs it"
+        return [
+            Check(group=_GROUP, name="lab vm", state="limited", found=error.problem, remedy=remedy)
+        ]
     if kvm_is_offered():
         runs = Check(group=_GROUP, name="lab vm", state="ok", found="works, with KVM if it answers")
     else:

@@ -26,7 +26,7 @@ def release_of(head: bytes, name: str) -> str:
         VmError: when it is no such image.
     """
     if head[_MAGIC : _MAGIC + 4] != b"HdrS":
-        raise VmError(f"{name} is no x86 kernel image; give a vmlinuz or a bzImage")
+        raise VmError(f"{name} is no x86 kernel image", "give a vmlinuz or a bzImage")
     start = _BASE + int.from_bytes(head[_POINTER : _POINTER + 2], "little")
     words = head[start : start + 256].split(b"\0")[0].split()
     release = words[0].decode("ascii", errors="replace") if words else ""

@@ -97,7 +97,7 @@ def virtme_run() -> str:
     beside = Path(sys.executable).with_name("virtme-run")
     found = str(beside) if beside.exists() else shutil.which("virtme-run")
     if found is None:
-        raise VmError("virtme-ng is not installed; install it with: pip install 'churnlab[vm]'")
+        raise VmError("virtme-ng is not installed", "install it with: pip install 'churnlab[vm]'")
     return found
 
 
@@ -133,7 +133,9 @@ def _needed(name: str, package: str) -> str:
     try:
         return tool(name)
     except TestbedError:
-        raise VmError(f"{name} is not installed; install it with: apt install {package}") from None
+        raise VmError(
+            f"{name} is not installed", f"install it with: apt install {package}"
+        ) from None
 
 
 def kvm_is_offered() -> bool:

@@ -21,7 +21,7 @@ def visible(path: Path, what: str) -> Path:
     place = path.resolve()
     for own in GUESTS_OWN:
         if place.is_relative_to(own):
-            raise VmError(f"{what} {path}: a guest has a {own} of its own; use another directory")
+            raise VmError(f"{what} {path}: a guest has a {own} of its own", "use another directory")
     return place
 
 
@@ -50,6 +50,6 @@ def shared(directory: Path, written: Iterable[Path]) -> list[Path]:
         if place == Path("/"):
             if path is directory:
                 continue  # nothing is written here unless it is named
-            raise VmError(f"output {path}: the root directory is not shared; use one below it")
+            raise VmError(f"output {path}: the root directory is not shared", "use one below it")
         found = [one for one in found if not one.is_relative_to(place)] + [place]
     return found

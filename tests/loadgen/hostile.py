@@ -7,13 +7,14 @@ closed. Whatever waits, waits on `server.ended`, so that a test's end ends it at
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
+
+from loadgen.protocols.sockets import RESET_ON_CLOSE
 
 REPLY = b"VALUE churnlab:0 0 4\r\nchur\r\nEND\r\n"
 """The hit on the only key of a key space of one, with a value of four bytes."""
@@ -138,7 +139,7 @@ single_bytes = partial(in_parts, *(bytes([byte]) for byte in REPLY))()
 
 
 def _reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
 
 def resetting_at_once(_: Hostile, sock: socket.socket) -> None:

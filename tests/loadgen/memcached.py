@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from loadgen.protocols.sockets import RESET_ON_CLOSE
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -80,7 +81,7 @@ class Memcached:
     def _connect(self) -> socket.socket:
         """Return a connection that ends with a reset, which leaves no TIME_WAIT socket behind."""
         sock = socket.create_connection(self.address)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         return sock
 
     def statistics(self) -> dict[str, int]:

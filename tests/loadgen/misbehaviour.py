@@ -20,6 +20,7 @@ import trustme
 
 from loadgen.config import CloseMode
 from loadgen.outcome import Outcome
+from loadgen.protocols.sockets import RESET_ON_CLOSE
 from tests.loadgen import hostile
 from tests.loadgen.hostile import Behaviour, Hostile
 
@@ -65,7 +66,7 @@ def says(*parts: bytes, then: str = "waits", asked: bool = True) -> Behaviour:
         if then == "waits":
             server.wait(sock)
         elif then == "resets":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
     return treat
 

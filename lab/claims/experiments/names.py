@@ -32,7 +32,7 @@ def sizes(ground: Ground) -> Conntrack:
     # The lab's own namespace is the host's. It is read and not entered: an ordinary user may not.
     host = sysctls_in_force()
     if MAX not in host or BUCKETS not in host:
-        raise UntestableError(f"there is no {MAX} here; load the module: modprobe nf_conntrack")
+        raise UntestableError(f"there is no {MAX} here", "load the module: modprobe nf_conntrack")
     entries, buckets = int(host[MAX]), int(host[BUCKETS])
     old_max, old_buckets = (
         Path("/proc/sys", to_path(key)).exists() for key in (OLD_MAX, OLD_BUCKETS)

@@ -9,12 +9,13 @@ from statistics import median
 from typing import Final
 
 from lab.claims.capture import FIN, Capture, Segment, before_close, round_trips
-from lab.claims.connections import PORT, RESET, Service, serve
+from lab.claims.connections import PORT, Service, serve
 from lab.claims.experiments.base import ClaimExperiment
 from lab.claims.experiments.time_wait import TIME_WAIT
 from lab.claims.findings import Delayed, Packets, StraySegments
 from lab.testbed.base import UntestableError
 from lab.testbed.ground import Ground, sleep
+from loadgen.protocols.sockets import RESET_ON_CLOSE
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 
 RTT: Final = 0.04
@@ -38,7 +39,7 @@ def _get_quit(client: socket.socket) -> None:
 
 def _get_reset(client: socket.socket) -> None:
     _get(client)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
 
 def _nothing(client: socket.socket) -> None:

@@ -18,7 +18,7 @@ from lab.claims.outcome import Found, Refused
 from lab.claims.records import ByKernel, Claims
 from lab.claims.results import results
 from lab.cli.claims import command
-from lab.cli.claims_kernels import StoredError, read
+from lab.cli.claims_kernels import ResultsError, read
 from loadgen.summary import Environment
 from tests.lab.claims.samples import OF
 
@@ -131,7 +131,7 @@ def test_a_file_that_holds_no_results_is_one_line(tmp_path: Path, content: bytes
     path = tmp_path / "x.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(StoredError) as caught:
+    with pytest.raises(ResultsError) as caught:
         read(path)
     assert str(caught.value).startswith(f"--with {path}")
     assert len(str(caught.value).splitlines()) == 1

@@ -47,10 +47,10 @@ def _situation(case: Case) -> Situation:
             rtt=0.0,
             service=case.service,
             timeout=case.load.timeout,
-            tracked=case.margin is not None or "nat_room" in case.site,
-            tracked_before=262_144 - (case.margin or case.site.get("nat_room", 0)),
-            nat=case.site.get("topology") == "nat",
-            nat_ports=case.site.get("nat_ports"),
+            tracked=case.margin is not None or case.nat_room is not None,
+            tracked_before=262_144 - (case.margin or case.nat_room or 0),
+            nat=case.topology == "nat",
+            nat_ports=case.nat_ports,
         ),
         # Behind a proxy it is the proxy that the model is asked about.
         settings=Settings.of(

@@ -69,7 +69,7 @@ def test_doctor_says_whether_there_can_be_a_guest(monkeypatch: pytest.MonkeyPatc
 
 def test_doctor_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
-        raise VmError("file is not installed; install it with: apt install file")
+        raise VmError("file is not installed", "install it with: apt install file")
 
     monkeypatch.setattr(checks, "check_tools", missing)
     (row,) = other_kernels()
