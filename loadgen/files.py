@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final, TypeVar
@@ -248,23 +248,33 @@ def read_lines(path: Path, most: int = GROWING) -> Iterator[bytes]:
         ReadError: when it is no regular file, cannot be read, or is larger than `most` bytes.
     """
     with _opened(path, most) as stream:
-        rest, overlong = b"", False
-        while True:
-            try:
-                data = stream.read(_CHUNK)
-            except OSError as error:
-                raise ReadError(path, f"cannot be read: {error.strerror}") from None
-            if not data:
-                break
-            *lines, rest = (rest + data).split(b"\n")
-            if overlong and lines:
-                del lines[0]
-                overlong = False
-            yield from (line for line in lines if len(line) <= LONGEST_LINE)
-            if overlong or len(rest) > LONGEST_LINE:
-                rest, overlong = b"", True
-        if rest:
-            yield rest
+        yield from split_lines(_chunks(stream, path))
+
+
+def split_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of what comes in pieces, the last one even where it does not end.
+
+    Lines that are longer than `LONGEST_LINE` are left out, and take no more memory than that.
+    """
+    rest, overlong = b"", False
+    for data in chunks:
+        *lines, rest = (rest + data).split(b"\n")
+        if overlong and lines:
+            del lines[0]
+            overlong = False
+        yield from (line for line in lines if len(line) <= LONGEST_LINE)
+        if overlong or len(rest) > LONGEST_LINE:
+            rest, overlong = b"", True
+    if rest:
+        yield rest
+
+
+def _chunks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
+    try:
+        while data := stream.read(_CHUNK):
+            yield data
+    except OSError as error:
+        raise ReadError(path, f"cannot be read: {error.strerror}") from None
 
 
 @contextmanager

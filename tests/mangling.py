@@ -47,7 +47,7 @@ from loadgen.cli import report as of_a_run
 from loadgen.errors import Exit
 from loadgen.fleet.record import FILE, Fleet, Seat
 from loadgen.fleet.store import write_digest
-from loadgen.report.page import PAGE
+from loadgen.report.page import PAGE, frame
 from loadgen.run import rundir
 from loadgen.summary import Environment, encode
 from loadgen.watch.recording import MOMENTS, SEGMENTS, Head, Moment, Tick, Use
@@ -261,6 +261,10 @@ def stock(folder: Path) -> Path:
     folder.mkdir(parents=True)
     for kind, make in _MAKERS.items():
         make(folder / kind)
+    # Pages' templates are compiled here, not in each fork.
+    for found in (frame.environment(), html.environment()):
+        for name in found.list_templates(extensions=["j2"]):
+            found.get_template(name)
     return folder
 
 

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from loadgen.files import split_lines
 from loadgen.watch.courses import Boiled, Boiler
 from loadgen.watch.recorder import RecordingError
 from loadgen.watch.recording import (
     CLOSED,
-    LONGEST_LINE,
     MOMENTS,
     OPEN,
     SEGMENTS,
@@ -26,6 +26,7 @@ _CHUNK: Final = 1 << 16
 _MOST_BYTES: Final = 1 << 28
 """Of one segment, uncompressed: ours have a few million."""
 _MOST_SEGMENTS: Final = 100_000
+_MOST_MOMENTS: Final = 4000
 
 
 def is_recording(directory: Path) -> bool:
@@ -55,6 +56,8 @@ def read(directory: Path) -> Boiled:
     kept = directory / MOMENTS
     if _ours(kept):
         for piece in pieces(_lines(kept)):
+            if len(boiled.moments) >= _MOST_MOMENTS:
+                break
             if isinstance(piece, Moment) and (piece.time, piece.name, piece.text) not in known:
                 boiled.moments.append(piece)
     boiled.moments.sort(key=lambda moment: moment.time)
@@ -89,11 +92,4 @@ def _bytes(path: Path) -> Iterator[bytes]:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    rest = b""
-    for data in _bytes(path):
-        rest += data
-        if len(rest) > 2 * LONGEST_LINE and b"\n" not in rest:
-            rest = rest[-1:]  # not a line of ours; it is passed over up to its end
-        *whole, rest = rest.split(b"\n")
-        for line in whole:
-            yield line + b"\n"
+    return (line + b"\n" for line in split_lines(_bytes(path)))

@@ -7,6 +7,7 @@ only then removed. A disk that is full costs the lines that found no room, not t
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import platform
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from loadgen.errors import ChurnlabError
-from loadgen.files import write_whole
+from loadgen.files import unwritten, write_all, write_whole
 from loadgen.watch.moments import Marks
 from loadgen.watch.recording import (
     CLOSED,
@@ -80,7 +81,7 @@ class Recorder:
         self._marks = Marks()
         self._descriptor = -1
         self._path = self._segments
-        self._written = self._use_at = 0.0
+        self._written, self._use_at = 0, 0.0
         self._origin = self._use_rate = 0.0
         self._before: dict[str, float] = {}
         self._failing = False
@@ -103,7 +104,8 @@ class Recorder:
             self._close()
             if not self._failing:
                 self._failing = True
-                self._warn(f"cannot record to {self._directory}: {error.strerror}; trying again")
+                told = unwritten(OSError(error.errno, error.strerror), self._directory)
+                self._warn(f"{told.problem}; trying again")
         else:
             if self._failing:
                 self._failing = False
@@ -128,20 +130,23 @@ class Recorder:
 
     def _write(self, piece: Piece) -> None:
         data = encode(piece)
-        written = os.write(self._descriptor, data)
-        self._written += written
-        if written < len(data):
-            # The disk is full: the line is cut, and the next must not be glued to it.
-            self._close()
-            raise OSError(28, os.strerror(28), str(self._path))
+        if os.write(self._descriptor, data) < len(data):
+            # The disk is full: what there is of the line is taken away again.
+            os.ftruncate(self._descriptor, self._written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._written += len(data)
 
     def _keep(self, data: bytes) -> None:
         """Append to the moments while there is room: the first are the ones to keep."""
         path = self._directory / MOMENTS
         size = path.stat().st_size if path.exists() else 0
         if size + len(data) <= self._most / _MOMENTS_SHARE:
-            with path.open("ab") as file:
-                file.write(data)
+            with path.open("ab", buffering=0) as file:
+                try:
+                    write_all(file, data)
+                except OSError:
+                    file.truncate(size)
+                    raise
 
     def _rotate(self, session: Session, now: float) -> None:
         self._close()
@@ -150,7 +155,7 @@ class Recorder:
         self._descriptor = os.open(
             self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
-        self._written, self._before, self._use_at = 0.0, {}, 0.0
+        self._written, self._before, self._use_at = 0, {}, 0.0
         self._origin = now
         head = Head(
             time=now,
@@ -183,7 +188,10 @@ class Recorder:
             os.close(self._descriptor)
             self._descriptor = -1
             with suppress(OSError):
-                self._compress(self._path)
+                if self._written:
+                    self._compress(self._path)
+                else:
+                    self._path.unlink()
 
     @staticmethod
     def _compress(path: Path) -> None:

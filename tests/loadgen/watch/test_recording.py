@@ -199,6 +199,7 @@ def test_a_full_disk_costs_lines_and_not_the_watching(
     assert "No space left" in warned[0]
     assert "goes on" in warned[1]
     assert read(tmp_path).ended == 1e9 + 19
+    assert all(path.stat().st_size for path in (tmp_path / "segments").iterdir())
 
 
 def test_what_is_no_recording_is_one_line(tmp_path: Path) -> None:
