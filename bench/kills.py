@@ -200,6 +200,9 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="jobs whose name has this in it")
     chosen: argparse.Namespace = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # In the background, or under nohup, and so would be the jobs that are interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     print(command.machine(), flush=True)
     dice = random.Random(chosen.seed)
     done: Counter[tuple[str, str]] = Counter()
