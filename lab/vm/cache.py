@@ -103,6 +103,9 @@ def _unpacked(packages: Sequence[Path]) -> GuestKernel:
     digest = hashlib.sha256()
     for package in packages:
         try:
+            # A device may have no end, and a pipe could be read only once.
+            if package.exists() and not package.is_file():
+                raise VmError(f"--kernel-deb {package}: it is no regular file", "give a .deb")
             with package.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         except OSError as error:

@@ -36,6 +36,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--kernel", "debian:old", "doctor"), "write debian:6.1 or debian:newest"),
         (("--kernel", "./none", "doctor"), "--kernel none: No such file or directory; write"),
         (("--kernel-deb", "none.deb", "doctor"), "--kernel-deb none.deb: No such file"),
+        (("--kernel-deb", "/dev/full", "doctor"), "it is no regular file"),
         (("--kernel", __file__, "doctor"), "is no x86 kernel image"),
         (("--kernel", "debian:6.1", "--memory", "4", "doctor"), "--memory 4: write a size"),
         (("--kernel", "debian:6.1", "vm"), "lab vm runs no lab vm"),
