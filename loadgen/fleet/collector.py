@@ -49,8 +49,10 @@ MOST: Final = 8 << 30
 ENDS: Final = frozenset({Exit.PASS, Exit.INVALID, Exit.FAILED, Exit.INTERRUPTED})
 """Exit codes of runs that have results."""
 _STRANGERS: Final = 64
-ASKED: Final = 20
+_ASKED: Final = 20
 """Questions for the time before the start."""
+_ANSWERED: Final = 10
+"""Answers to them that are waited for."""
 _OFTEN: Final = 0.05
 _SELDOM: Final = 1.0
 _RECENT: Final = 10
@@ -68,6 +70,8 @@ class Place:
         self._root = folder
         self.link: Link | None = None
         self.ready = False
+        self.left_out = False
+        """The run goes on without it."""
         self.preparing = 0.0
         self.refused = ""
         self.done: Done | None = None
@@ -78,6 +82,11 @@ class Place:
         self.totals = Totals()
         self.taken = 0
         """Bytes, for the bound."""
+
+    @property
+    def fit(self) -> bool:
+        """Whether the shard can begin, and its clock is known."""
+        return self.ready and self.answers >= _ANSWERED
 
     @property
     def folder(self) -> Path:
@@ -233,7 +242,7 @@ class Collector:
             await link.send(TurnedAway(reason))
             return None
         if place.seat.instance != hello.instance:
-            if self.fleet.start is not None:
+            if self.fleet.start is not None or place.left_out:
                 reason = "the run has begun without it"
                 self.turned_away = [*self.turned_away[-7:], f"{hello.node}: {reason}"]
                 await link.send(TurnedAway(reason))
@@ -280,7 +289,7 @@ class Collector:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             for number in itertools.count():
                 await link.send(Ping(time.monotonic()))
-                often = number < ASKED and self.fleet.start is None
+                often = number < _ASKED and self.fleet.start is None
                 await trio.sleep(_OFTEN if often else _SELDOM)
 
     def _note_clock(self, place: Place, asked: float, monotonic: float, wall: float) -> None:
@@ -300,8 +309,13 @@ class Collector:
         """Tell everybody to begin at a moment of control's CLOCK_MONOTONIC."""
         async with trio.open_nursery() as nursery:
             for place in self.places:
-                if place.before is not None:
+                if place.before is not None and not place.left_out:
                     nursery.start_soon(self._tell, place, Go(at + place.before.shift))
+
+    async def leave_out(self, place: Place) -> None:
+        """Keep a place empty: whoever has half taken it, or comes for it later, has no part."""
+        place.left_out, place.seat.instance = True, ""
+        await self._tell(place, Stop())
 
     async def stop(self) -> None:
         """Tell everybody to end."""

@@ -159,7 +159,7 @@ class Conductor:
         self._save()
         await trio.to_thread.run_sync(partial(self._launcher.launch, self.fleet, self._key))
         await self._gather()
-        places = self._collector.places
+        places = [place for place in self._collector.places if not place.left_out]
         least, most = LEAD
         slowest = max(place.preparing for place in places)
         lead = min(most, max(least, 1.0 + _SLOWER * slowest))
@@ -171,10 +171,10 @@ class Conductor:
         await self._collector.go(at)
 
     async def _gather(self) -> None:
-        """Wait until every shard is there and ready, and its clock is known."""
+        """Wait until every shard is there and ready, and its clock is known; not for ever."""
         deadline = trio.current_time() + self._patience
         places = self._collector.places
-        while not all(place.ready and place.answers >= ASKED for place in places):
+        while not all(place.fit for place in places):
             if self.interrupted:
                 raise FleetError("interrupted before the start", "nothing was measured")
             for place in places:
@@ -187,15 +187,30 @@ class Conductor:
             if self._collector.turned_away:
                 raise FleetError(f"a shard was turned away: {self._collector.turned_away[-1]}")
             if trio.current_time() > deadline:
-                late = [place.seat.label for place in places if not place.ready]
-                raise FleetError(
-                    f"{', '.join(late[:5])}{' and more' * (len(late) > 5)} did not come within "
-                    f"{self._patience:g} s",
-                    f"make sure that shards reach this machine at {self.fleet.host}:"
-                    f"{self.fleet.port} (--collector), or allow more time (--fleet-wait)",
-                )
+                await self._begin_without([place for place in places if not place.fit])
+                return
             self._show(self._collector, None)
             await trio.sleep(_LOOK)
+
+    async def _begin_without(self, late: list[Place]) -> None:
+        """Leave out shards that have not come; one that comes now is turned away.
+
+        Raises:
+            FleetError: when there is nobody to begin with.
+        """
+        labels = [place.seat.label for place in late]
+        said = f"did not come within {self._patience:g} s"
+        line = f"{', '.join(labels[:5])}{' and more' * (len(late) > 5)} {said}"
+        remedy = (
+            f"make sure that shards reach this machine at {self.fleet.host}:{self.fleet.port} "
+            "(--collector), or allow more time (--fleet-wait)"
+        )
+        if len(late) == len(self._collector.places):
+            raise FleetError(line, remedy)
+        for place in late:
+            place.seat.said = f"it {said}"
+            await self._collector.leave_out(place)
+        self._say(f"warning: {line}: the run begins without and is partial; {remedy}")
 
     async def _ask_engine(self) -> None:
         """Ask the launcher what has become of the shards, twice a second."""
@@ -227,7 +242,7 @@ class Conductor:
 
     def _settled(self, place: Place, deadline: float) -> bool:
         """Whether nothing more will come of a shard."""
-        if place.seat.home:
+        if place.seat.home or not place.seat.instance:  # all of it is here, or it never came
             return True
         if place.link is None and (why := self._problems.get(place.seat.seat)) is not None:
             place.seat.said = why
@@ -262,10 +277,6 @@ class Conductor:
             raise FleetError(f"cannot write {self._folder / FILE}: {reason_of(error)}") from None
 
 
-ASKED: Final = 10
-"""Answers of a clock that are waited for."""
-
-
 def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
     first = group.exceptions[0]
     return _first(first) if isinstance(first, BaseExceptionGroup) else first
@@ -286,7 +297,7 @@ def _agreement(places: list[Place], lead: float) -> str:
     label, worst = max(known, key=lambda pair: pair[1].uncertainty)
     ahead, offset = max(known, key=lambda pair: abs(pair[1].offset))
     return (
-        f"{len(places)} shards; clocks known to within {worst.uncertainty * 1e3:.2f} ms ({label}); "
+        f"{len(places)} shard{'s' * (len(places) > 1)}; clocks known to within {worst.uncertainty * 1e3:.2f} ms ({label}); "
         f"furthest from control's by {offset.offset * 1e3:+.2f} ms ({ahead}), corrected; "
         f"start in {lead:.1f} s"
     )

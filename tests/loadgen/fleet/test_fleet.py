@@ -219,13 +219,27 @@ def test_what_a_shard_cannot_do_is_one_line_before_the_start(fleet: Fleet) -> No
     assert not fleet.out.exists()
 
 
-def test_shards_with_another_key_never_come(fleet: Fleet) -> None:
+def test_a_run_begins_without_a_shard_that_does_not_come(fleet: Fleet) -> None:
+    """One with another key is a stranger. The other one carries its own share, and no more."""
     (fleet.folder / "wrong").write_bytes(secrets.token_bytes(wire.KEY))
-    control = fleet.control("--fleet-wait", "2s")
+    control = fleet.control("--fleet-wait", "4s", "--duration", "1s")
     fleet.shard(0)
     fleet.shard(1, key="wrong")
     code, said = ended(control)
+    assert code == 3, said
+    assert said.startswith("warning: shard 2 did not come within 4 s: the run begins without")
+    assert "(--collector), or allow more time (--fleet-wait)\n1 shard; clocks known" in said
+    summary = fleet.summary()
+    assert (summary.ok, summary.drops, summary.validity) == (200, {"not_started": 200}, "partial")
+    assert [(one.state, one.said) for one in summary.shards] == [
+        ("whole", ""),
+        ("missing", "it did not come within 4 s"),
+    ]
+
+
+def test_without_any_shard_nothing_is_run(fleet: Fleet) -> None:
+    code, said = ended(fleet.control("--fleet-wait", "0.2s"))
     assert code == 1
-    assert said.startswith("error: shard 2 did not come within 2 s; ")
-    assert "--collector" in said
+    assert said.startswith("error: shard 1, shard 2 did not come within 0.2 s; make sure that ")
     assert said.count("\n") == 1
+    assert not fleet.out.exists()
