@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from loadgen.summary import MetricRange, Number
+from loadgen.summary import Number
 from loadgen.units import Moment
 
 ROLE_CLIENT: Final = "client"
@@ -72,25 +72,3 @@ def decode_lines(lines: Iterable[bytes]) -> Iterator[Sample]:
             yield _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
-
-
-def ranges(samples: Iterable[Sample]) -> dict[str, dict[str, MetricRange]]:
-    """Return first, last, min, max and delta of every metric, by role."""
-    values: dict[str, dict[str, list[Number]]] = {}
-    for sample in samples:
-        role = values.setdefault(sample.role, {})
-        for name, value in sample.values.items():
-            role.setdefault(name, []).append(value)
-    return {
-        role: {
-            name: MetricRange(
-                first=series[0],
-                last=series[-1],
-                min=min(series),
-                max=max(series),
-                delta=series[-1] - series[0],
-            )
-            for name, series in metrics.items()
-        }
-        for role, metrics in values.items()
-    }

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from loadgen.sample import Sample
-from loadgen.summary import Number
+from loadgen.summary import MetricRange, Number
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,13 @@ class Series:
             return None
         value = max(self.values)
         return value, self.times[self.values.index(value)]
+
+    def range(self) -> MetricRange:
+        """Return its first, last, least and greatest reading; there must be one."""
+        first, last = self.values[0], self.values[-1]
+        return MetricRange(
+            first=first, last=last, min=min(self.values), max=max(self.values), delta=last - first
+        )
 
     def increments(self) -> Iterator[tuple[float, Number]]:
         """Yield when, and by how much, a counter that begins at 0 grew."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from loadgen import diagnosis, sample, thresholds
+from loadgen import diagnosis, thresholds
 from loadgen.accounting import figures
 from loadgen.accounting.latency import Counts
 from loadgen.accounting.messages import LATENESS, Totals
@@ -105,14 +105,19 @@ def conclude(about: About, samples: Sequence[Sample], histograms: Mapping[str, C
     series = honesty.intervals(generator_samples)
     ports = PortUse(by_role.get(ROLE_CLIENT, []), config)
     attribution = honesty.attribute(series, config.workers, ports)
-    kernel = sample.ranges(item for item in samples if item.role != ROLE_GENERATOR)
+    readings = {role: by_metric(found) for role, found in by_role.items()}
+    kernel = {
+        role: {name: found.range() for name, found in metrics.items()}
+        for role, metrics in readings.items()
+        if role != ROLE_GENERATOR
+    }
     latencies = figures.latencies(histograms)
     observation = diagnosis.Observation(
         config=config,
         totals=totals,
         attribution=attribution,
         samples=by_role,
-        series={role: by_metric(found) for role, found in by_role.items()},
+        series=readings,
         kernel=kernel,
         sysctls=about.sysctls,
         latency=latencies,

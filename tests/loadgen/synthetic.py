@@ -14,9 +14,10 @@ import msgspec
 
 from loadgen.accounting.latency import IntervalHistogram, bucket, by_tag, describe
 from loadgen.config import RunConfig
+from loadgen.diagnosis.series import by_metric
 from loadgen.run.conclude import About, Ended
 from loadgen.run.rundir import RunDirectory
-from loadgen.sample import Sample, ranges
+from loadgen.sample import Sample
 from loadgen.sampling.snapshots import Kept, State
 from loadgen.summary import (
     Cause,
@@ -267,7 +268,14 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
         snapshots=snapshots,
         latency={tag: found for tag, found in measured.items() if found is not None},
         lateness=None,
-        kernel=ranges(sample for sample in samples if sample.role != "generator"),
+        kernel={
+            role: {
+                name: series.range()
+                for name, series in by_metric(s for s in samples if s.role == role).items()
+            }
+            for role in dict.fromkeys(s.role for s in samples)
+            if role != "generator"
+        },
         generator=Generator(
             workers=1,
             cpu_user=user,
