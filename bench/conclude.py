@@ -131,7 +131,11 @@ def main() -> None:
                     f"{grown / 1e6:.0f}",
                 )
             )
-    print(table(("minutes", "MB of files", "read, s of CPU", "conclude", "both", "MB of memory"), rows))
+    print(
+        table(
+            ("minutes", "MB of files", "read, s of CPU", "conclude", "both", "MB of memory"), rows
+        )
+    )
     length = chosen.minutes[-1] / chosen.minutes[0]
     ratio = seconds[-1] / seconds[0]
     print(f"{length:.3g} times the length in {ratio:.2f} times the time")
