@@ -32,7 +32,7 @@ from bench import command
 from bench.table import table
 from lab.testbed.base import TestbedError
 from lab.testbed.docker.engine import Engine
-from lab.testbed.host.journal import Place
+from lab.testbed.host.journal import JournalPlace
 from loadgen.target import endpoint
 from tests.loadgen.memcached import Memcached
 
@@ -75,7 +75,7 @@ def jobs(target: str, image: str) -> list[Job]:
     if image:
         docker = ("lab", "run", "--testbed", "docker", "--image", image, *_ARMS, *_LOAD)
         found.append(Job("docker", docker, 10.0))
-    if os.geteuid() == 0 and (Place().root / "net/netfilter/nf_conntrack_max").exists():
+    if os.geteuid() == 0 and (JournalPlace().root / "net/netfilter/nf_conntrack_max").exists():
         arms = ("--before", "./few.conf", "--after", "./host.conf")
         found.append(Job("host", ("lab", "run", *arms, *_LOAD, "--allow-host-sysctls"), 6.0))
     return found

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, Lines
+from lab.ablate.records import ABLATION_SCHEMA, LINES_SCHEMA, Ablation, TuningLines
 from lab.analysis.records import COMPARISON_SCHEMA, EXPERIMENT_SCHEMA, Comparison, Experiment
 from lab.claims.records import BY_KERNEL_SCHEMA, CLAIMS_SCHEMA, ByKernel, Claims
 from lab.plan.records import PLAN_SCHEMA, Plan
@@ -29,7 +29,7 @@ SCHEMAS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
     "comparison.schema.json": (Comparison, COMPARISON_SCHEMA),
     "experiment.schema.json": (Experiment, EXPERIMENT_SCHEMA),
     "fleet.schema.json": (Fleet, "churnlab.fleet/1"),
-    "lines.schema.json": (Lines, LINES_SCHEMA),
+    "lines.schema.json": (TuningLines, LINES_SCHEMA),
     "plan.schema.json": (Plan, PLAN_SCHEMA),
     "run.schema.json": (Summary, SCHEMA),
     "sample.schema.json": (Sample, "one line of samples.jsonl"),

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lab.ablate.records import LINES, Lines, TuningLine
+from lab.ablate.records import LINES, TuningLine, TuningLines
 from lab.analysis.store import EXPERIMENT
 from lab.claims.records import Claims, Result
 from lab.cli import ablate_run, claims_kernels, compare, plan, plan_run, rebuild, report
@@ -39,7 +39,7 @@ from lab.report import across, html, writing
 from lab.report.sheet import LISTED
 from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig, ValidatedFigure, Validation
 from lab.sweep.run import SWEEP
-from lab.sweep.search import Ended
+from lab.sweep.search import TrialEnd
 from lab.sweep.validate import VALIDATION
 from loadgen.cli import execute, merge
 from loadgen.cli import main as loadgen
@@ -124,7 +124,7 @@ def _sweep(path: Path) -> None:
     path.mkdir()
     probe = Probe(
         rate=1000.0,
-        ended=Ended.CLEAN,
+        ended=TrialEnd.CLEAN,
         scheduled=10,
         ok=10,
         failed=0,
@@ -176,7 +176,7 @@ def _ablation(path: Path) -> None:
         key="net.ipv4.tcp_tw_reuse", value="1", number=1, state="active", reason="2", without="none",
         alone="all",
     )  # fmt: skip
-    lines = Lines(
+    lines = TuningLines(
         tuning="article", source="built-in", lines=[line], tracked=False, notes=[],
         arms={"none": [], "all": ["net.ipv4.tcp_tw_reuse"]},
     )  # fmt: skip

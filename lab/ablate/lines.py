@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from lab.ablate.arms import plan_arms, tuning_of
-from lab.ablate.records import ALL, NONE, Lines, State, TuningLine
+from lab.ablate.records import ALL, NONE, State, TuningLine, TuningLines
 from lab.sysctl.apply import Applied, apply, read_sysctls
 from lab.sysctl.names import obsolete
 from lab.sysctl.tuning import Setting, Tuning, TuningError
@@ -32,7 +32,7 @@ def wants_tracking(tuning: Tuning) -> bool:
     return False
 
 
-def look(tuning: Tuning, only: Sequence[str] = (), *, tracked: bool) -> Lines:
+def look(tuning: Tuning, only: Sequence[str] = (), *, tracked: bool) -> TuningLines:
     """Apply a tuning where nothing runs, and return which of its lines are to be weighed how.
 
     Args:
@@ -61,7 +61,7 @@ def look(tuning: Tuning, only: Sequence[str] = (), *, tracked: bool) -> Lines:
         for line in lines
     ]
     used = {arm for line in asked for arm in (line.without, line.alone)} | {NONE, ALL}
-    return Lines(
+    return TuningLines(
         tuning=tuning.name,
         source=tuning.source,
         lines=asked,

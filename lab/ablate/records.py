@@ -53,7 +53,7 @@ class TuningLine(Record, frozen=True, kw_only=True):
     """Whether it is to be weighed: False for the others where `--line` names some."""
 
 
-class Lines(Record, frozen=True, kw_only=True):
+class TuningLines(Record, frozen=True, kw_only=True):
     """`lines.json`: what is weighed, and which arms it takes."""
 
     schema: Literal["churnlab.lines/1"] = LINES_SCHEMA

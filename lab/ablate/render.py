@@ -9,7 +9,7 @@ from lab.ablate.records import ABLATION, Ablation, ArmOutcome, LineRole, Weight
 from lab.ablate.weigh import lost_share
 from lab.analysis import text
 from lab.analysis.records import Estimate
-from lab.report.dotplot import Axis, Kind, Mark, Row, draw
+from lab.report.dotplot import Axis, Kind, Mark, PlotRow, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.report.view import LABELS
 from loadgen.summary import Environment, Summary
@@ -113,7 +113,7 @@ def _plot(found: Ablation, trials: Trials) -> Plot | None:
         if arm.lost is not None:
             marks.append(Mark(arm.lost.median, "middle", f"median {text.share(arm.lost.median)}"))
         rows.append(
-            Row(
+            PlotRow(
                 label=arm.name,
                 note=f"median {text.share(arm.lost.median)}" if arm.lost else "",
                 marks=tuple(marks),

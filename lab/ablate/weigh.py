@@ -29,8 +29,8 @@ from lab.ablate.records import (
     ArmOutcome,
     Contrast,
     LineRole,
-    Lines,
     TuningLine,
+    TuningLines,
     Weight,
 )
 from lab.analysis import text
@@ -86,7 +86,7 @@ def _spoiled(
 
 
 def _outcome(
-    lines: Lines, trials: ArmTrials, spoiled: list[float], situation: Situation | None
+    lines: TuningLines, trials: ArmTrials, spoiled: list[float], situation: Situation | None
 ) -> ArmOutcome:
     """Return the results of one arm's trials, with the model's forecast for it."""
     summaries = trials.summaries
@@ -123,7 +123,7 @@ def _capacity(situation: Situation | None) -> float | None:
 
 
 def _contrast_all(
-    lines: Lines, arms: Mapping[str, ArmTrials], alpha: float
+    lines: TuningLines, arms: Mapping[str, ArmTrials], alpha: float
 ) -> dict[tuple[str, str], Contrast]:
     """Return every contrast of which both arms have trials."""
     values, effects = {}, {}
@@ -258,7 +258,7 @@ def _idle(
 
 def weigh(
     experiment: Experiment,
-    lines: Lines,
+    lines: TuningLines,
     summaries: Mapping[str, Summary | None],
     missing: list[str],
     alpha: float = ALPHA,
@@ -349,7 +349,7 @@ def _named(trials: ArmTrials, tuning: str) -> ArmTrials:
     return ArmTrials(trials.name, tuning, trials.summaries, trials.limited, trials.unusable)
 
 
-def _warnings(lines: Lines, outcomes: Mapping[str, ArmOutcome], alpha: float) -> list[str]:
+def _warnings(lines: TuningLines, outcomes: Mapping[str, ArmOutcome], alpha: float) -> list[str]:
     pairs = contrasts(lines.lines)
     open_pairs = [
         (arm, against)

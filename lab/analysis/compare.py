@@ -42,7 +42,7 @@ from loadgen.summary import EMULATED_WORDS, Summary, emulated
 Better = Literal["higher", "lower", "neither"]
 
 
-class Metric(msgspec.Struct, frozen=True):
+class ComparedMetric(msgspec.Struct, frozen=True):
     """One number of a trial, and which way of it is good."""
 
     name: str
@@ -68,18 +68,20 @@ def _latency(name: str, field: str) -> Callable[[Summary], float | None]:
 
 
 METRICS: Final = (
-    Metric(
+    ComparedMetric(
         "lost_share",
         "Connections lost",
         "share",
         "lower",
         lambda s: s.lost_share,
     ),
-    Metric("ok_share", "Connections served", "share", "higher", lambda s: _over(s.ok, s.scheduled)),
-    Metric("achieved_rate", "Served per second", "/s", "higher", lambda s: s.rate.achieved),
-    Metric("failed", "Failed attempts", "1", "lower", lambda s: s.failed),
-    Metric("dropped", "Arrivals never started", "1", "lower", lambda s: s.dropped),
-    Metric(
+    ComparedMetric(
+        "ok_share", "Connections served", "share", "higher", lambda s: _over(s.ok, s.scheduled)
+    ),
+    ComparedMetric("achieved_rate", "Served per second", "/s", "higher", lambda s: s.rate.achieved),
+    ComparedMetric("failed", "Failed attempts", "1", "lower", lambda s: s.failed),
+    ComparedMetric("dropped", "Arrivals never started", "1", "lower", lambda s: s.dropped),
+    ComparedMetric(
         "first_failure_at",
         "First loss after",
         "s",
@@ -87,7 +89,7 @@ METRICS: Final = (
         lambda s: s.first_failure_at,
         never=True,
     ),
-    Metric(
+    ComparedMetric(
         "started_before_first_failure",
         "Connections before the first loss",
         "1",
@@ -95,17 +97,21 @@ METRICS: Final = (
         lambda s: s.started_before_first_failure,
         never=True,
     ),
-    Metric("connect_p50", "Connect, median", "s", "lower", _latency("connect", "p50")),
-    Metric("connect_p99", "Connect, 99th percentile", "s", "lower", _latency("connect", "p99")),
-    Metric("total_p99", "Whole request, 99th percentile", "s", "lower", _latency("total", "p99")),
-    Metric(
+    ComparedMetric("connect_p50", "Connect, median", "s", "lower", _latency("connect", "p50")),
+    ComparedMetric(
+        "connect_p99", "Connect, 99th percentile", "s", "lower", _latency("connect", "p99")
+    ),
+    ComparedMetric(
+        "total_p99", "Whole request, 99th percentile", "s", "lower", _latency("total", "p99")
+    ),
+    ComparedMetric(
         "connect_call_seconds",
         "Time inside one connect() call",
         "s",
         "lower",
         lambda s: _over(s.generator.connect_call_seconds, s.started),
     ),
-    Metric(
+    ComparedMetric(
         "cpu_system_per_connection",
         "Client kernel CPU per connection",
         "s",
@@ -128,7 +134,10 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 
 
 def compare_metric(
-    metric: Metric, before: Sequence[Summary], after: Sequence[Summary], alpha: float = ALPHA
+    metric: ComparedMetric,
+    before: Sequence[Summary],
+    after: Sequence[Summary],
+    alpha: float = ALPHA,
 ) -> MetricComparison:
     """Return one metric over the trials of both arms."""
     first, second = ([metric.value(summary) for summary in arm] for arm in (before, after))

@@ -27,7 +27,7 @@ from lab.capacity.ports import (
 from lab.capacity.proxy import behind_proxy
 from lab.capacity.records import Forecast, Limit, LimitName
 from lab.capacity.situation import KEYS, Load, Settings, Situation, close_seen
-from lab.capacity.tracking import Tracking
+from lab.capacity.tracking import TrackingTable
 from loadgen.search import CapacityError, Costs, Kernel, free_ports
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "Search",
     "Settings",
     "Situation",
-    "Tracking",
+    "TrackingTable",
     "behind_proxy",
     "close_seen",
     "connections_for",

@@ -23,7 +23,7 @@ from lab.capacity.records import (
     TimeWaitForecast,
 )
 from lab.capacity.situation import Load, Settings, Situation
-from lab.capacity.tracking import Tracking
+from lab.capacity.tracking import TrackingTable
 from loadgen.search import TIME_WAIT
 
 TIME_WAIT_BYTES: Final = 256
@@ -99,7 +99,7 @@ def _capped(settings: Settings, load: Load, found: Pools) -> bool:
 def _sustainable(
     load: Load,
     search: Search,
-    tracking: Tracking | None,
+    tracking: TrackingTable | None,
     mappings: Mappings | None,
     *,
     capped: bool,
@@ -134,7 +134,7 @@ def forecast(situation: Situation) -> Forecast:
     found = pools(situation)
     capped = _capped(settings, load, found)
     search = Search(found, load)
-    tracking = Tracking(settings, load, search) if load.tracked else None
+    tracking = TrackingTable(settings, load, search) if load.tracked else None
     mappings = Mappings(settings, load, situation.kernel, search) if load.nat else None
     limits = [
         *port_limits(search, holdable=holdable_ports(settings, load)),
@@ -174,7 +174,7 @@ def forecast(situation: Situation) -> Forecast:
     )
 
 
-def _table(tracking: Tracking) -> TableForecast:
+def _table(tracking: TrackingTable) -> TableForecast:
     most = tracking.settings.tracked_most
     return TableForecast(
         entries=tracking.entries,

@@ -32,7 +32,7 @@ BUCKET_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Tracking:
+class TrackingTable:
     """The one table that sees all connections of a load."""
 
     settings: Settings

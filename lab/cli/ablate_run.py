@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lab.ablate.arms import contrasts, trials_needed, tuning_of
 from lab.ablate.lines import look, wants_tracking
-from lab.ablate.records import ABLATION, ALL, LINES, Ablation, Lines
+from lab.ablate.records import ABLATION, ALL, LINES, Ablation, TuningLines
 from lab.ablate.render import ablation_sheet
 from lab.ablate.weigh import weigh
 from lab.analysis.exit import EXIT_OF_VERDICT
@@ -98,7 +98,7 @@ def _tracked(asked: str, tuning: Tuning) -> bool:
     return True
 
 
-def _say_size(plan: ExperimentPlan, lines: Lines) -> None:
+def _say_size(plan: ExperimentPlan, lines: TuningLines) -> None:
     """Say how long it will take, before it begins."""
     idle = [line.key for line in lines.lines if line.state != "active"]
     duration = plan.duration or USUAL
@@ -125,7 +125,7 @@ def report(directory: Path, json_file: str | None = None, out: Path | None = Non
         WriteError: when a file cannot be written.
     """
     try:
-        lines = read_record(directory / LINES, Lines)
+        lines = read_record(directory / LINES, TuningLines)
     except ReadError as error:
         raise StoreError(str(error)) from None
     stored = load_experiment(directory)

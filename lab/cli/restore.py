@@ -55,7 +55,7 @@ def _settings() -> list[str]:
     from lab.testbed.host import journal
     from lab.testbed.host.settings import take_lock
 
-    place = journal.Place()
+    place = journal.JournalPlace()
     if journal.read(place) is None:
         return ["host settings: nothing to restore"]
     try:

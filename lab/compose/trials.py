@@ -105,7 +105,7 @@ def plan(variables: Mapping[str, str], volume: Path = VOLUME) -> ComposeSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class ClientContainer:
     """One client container: one trial of one arm."""
 
     arm: str
@@ -354,7 +354,7 @@ def serve(arm: str, variables: Mapping[str, str]) -> int:
 
 def client(arm: str, variables: Mapping[str, str]) -> str:
     """Run one trial of an arm; return the line with its result."""
-    return Client(arm, current(), settings.asked(variables)).run()
+    return ClientContainer(arm, current(), settings.asked(variables)).run()
 
 
 def role(words: Sequence[str]) -> int:

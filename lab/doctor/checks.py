@@ -162,7 +162,7 @@ def host_settings() -> list[Check]:
     """Whether a lab that was killed has left the host's settings changed."""
     name = "host settings"
     try:
-        pending = journal.read(journal.Place())
+        pending = journal.read(journal.JournalPlace())
     except JournalError as error:
         return [_row(_MACHINE, name, "missing", error.problem, error.remedy)]
     if pending is None:

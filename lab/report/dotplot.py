@@ -46,7 +46,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class PlotRow:
     """One line of the plot."""
 
     label: str
@@ -122,7 +122,7 @@ def _x(axis: Axis, value: float) -> float:
     return _LEFT + axis.place(value) * (_WIDTH - _LEFT - _RIGHT)
 
 
-def _row(axis: Axis, row: Row, y: float) -> list[str]:
+def _row(axis: Axis, row: PlotRow, y: float) -> list[str]:
     lift = 7 if row.note else 0
     parts = [f'<text x="0" y="{y + 5 - lift:.1f}">{markup(row.label)}</text>']
     if row.note:
@@ -148,7 +148,9 @@ def _legend(legend: Sequence[tuple[Kind, str]], y: float) -> list[str]:
     return parts
 
 
-def draw(rows: Sequence[Row], axis: Axis, *, title: str, legend: Sequence[tuple[Kind, str]]) -> str:
+def draw(
+    rows: Sequence[PlotRow], axis: Axis, *, title: str, legend: Sequence[tuple[Kind, str]]
+) -> str:
     """Return the plot as one SVG element, for a page or for a file of its own.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from lab.capacity import LimitName
-from lab.sweep.search import Ended
+from lab.sweep.search import TrialEnd
 from loadgen.config import CloseMode
 from loadgen.summary import Environment, Losses, Number, Record
 
@@ -19,7 +19,7 @@ class Probe(Losses, Record, frozen=True, kw_only=True):
     """One trial of a search."""
 
     rate: float
-    ended: Ended
+    ended: TrialEnd
     scheduled: int
     ok: int
     failed: int

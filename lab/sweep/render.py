@@ -8,19 +8,19 @@ from typing import Any, Final
 
 from lab.analysis import text
 from lab.capacity import LIMITS
-from lab.report.dotplot import Axis, Kind, Mark, Row, draw
+from lab.report.dotplot import Axis, Kind, Mark, PlotRow, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
 from lab.sweep.records import Capacity, Sweep, ValidatedFigure, Validation
-from lab.sweep.search import Ended
+from lab.sweep.search import TrialEnd
 from loadgen.summary import Environment
 from loadgen.units import format_duration
 
 SWEEP_PLOT: Final = "sweep.svg"
 VALIDATION_PLOT: Final = "validation.svg"
-_KINDS: Final[dict[Ended, Kind]] = {
-    Ended.CLEAN: "good",
-    Ended.LOST: "bad",
-    Ended.LIMITED: "unsure",
+_KINDS: Final[dict[TrialEnd, Kind]] = {
+    TrialEnd.CLEAN: "good",
+    TrialEnd.LOST: "bad",
+    TrialEnd.LIMITED: "unsure",
 }
 _WIDEST: Final = 0.08
 """Error beyond which the plot's axis does not go."""
@@ -120,7 +120,7 @@ def _plot(sweep: Sweep) -> Plot | None:
             )
         closed = found.low is not None and found.high is not None and not found.at_least
         rows.append(
-            Row(
+            PlotRow(
                 label=found.tuning,
                 note=bracket(found),
                 marks=tuple(marks),
@@ -296,7 +296,7 @@ def _errors(checks: Sequence[ValidatedFigure]) -> Plot | None:
     if not known:
         return None
     rows = [
-        Row(
+        PlotRow(
             label=check.name,
             note=check.quantity if len(check.quantity) < 34 else f"{check.quantity[:32]}…",
             span=(-check.tolerance, check.tolerance),

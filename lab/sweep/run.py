@@ -16,7 +16,7 @@ from lab.capacity import (
     forecast,
 )
 from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig
-from lab.sweep.search import STEP, Bracketing, Ended
+from lab.sweep.search import STEP, Bracketing, TrialEnd
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Testbed, Tuned
 from lab.trials.trial import Observed, TrialError, observe
@@ -68,17 +68,17 @@ class SweepProgress(Protocol):
         """A search ended."""
 
 
-def ended(summary: Summary) -> tuple[Ended, str]:
+def ended(summary: Summary) -> tuple[TrialEnd, str]:
     """Return how a trial ended, and why.
 
     A trial that the generator or the machine spoiled is no evidence, even if nothing was lost.
     """
     if summary.validity != "valid":
         reasons = summary.generator.reasons or [summary.validity]
-        return Ended.LIMITED, reasons[0]
+        return TrialEnd.LIMITED, reasons[0]
     if summary.lost or summary.unfinished:
-        return Ended.LOST, summary.causes[0].title if summary.causes else "cause unknown"
-    return Ended.CLEAN, ""
+        return TrialEnd.LOST, summary.causes[0].title if summary.causes else "cause unknown"
+    return TrialEnd.CLEAN, ""
 
 
 class Sweeper:
@@ -259,7 +259,7 @@ def _conclude(
     low, high = search.low, search.high
     below = search.tallies[low] if low is not None else None
     above = search.tallies[high] if high is not None else None
-    causes = [probe.why for probe in probes if probe.ended is Ended.LOST]
+    causes = [probe.why for probe in probes if probe.ended is TrialEnd.LOST]
     return Capacity(
         tuning=tuning.name,
         settings=tuning.values,

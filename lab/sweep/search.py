@@ -30,7 +30,7 @@ COARSE: Final = 0.15
 """Precision that is enough below a rate which this machine cannot make."""
 
 
-class Ended(StrEnum):
+class TrialEnd(StrEnum):
     """How one trial ended."""
 
     CLEAN = "clean"
@@ -39,7 +39,7 @@ class Ended(StrEnum):
 
 
 @dataclass(slots=True)
-class Tally:
+class RateTally:
     """The trials at one rate."""
 
     clean: int = 0
@@ -75,17 +75,17 @@ class Bracketing:
     precision: float = 0.05
     confirm: int = 4
     most: int = 40
-    tallies: dict[float, Tally] = field(default_factory=dict)
+    tallies: dict[float, RateTally] = field(default_factory=dict)
 
-    def saw(self, rate: float, ended: Ended) -> None:
+    def saw(self, rate: float, ended: TrialEnd) -> None:
         """Take in how a trial ended."""
-        tally = self.tallies.setdefault(rate, Tally())
+        tally = self.tallies.setdefault(rate, RateTally())
         match ended:
-            case Ended.CLEAN:
+            case TrialEnd.CLEAN:
                 tally.clean += 1
-            case Ended.LOST:
+            case TrialEnd.LOST:
                 tally.lost += 1
-            case Ended.LIMITED:
+            case TrialEnd.LIMITED:
                 tally.limited += 1
 
     @property

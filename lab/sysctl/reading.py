@@ -38,7 +38,7 @@ _DEEPEST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class FileReading:
     """What a file says, as numbered lines of a sysctl.d file."""
 
     lines: tuple[tuple[int, str], ...]
@@ -107,7 +107,7 @@ def _decode(content: bytes, name: str, source: str) -> tuple[str, list[str]]:
     return "\n".join(lines), notes
 
 
-def _unwrap(text: str, notes: list[str], *, name: str, source: str) -> Reading:
+def _unwrap(text: str, notes: list[str], *, name: str, source: str) -> FileReading:
     """Return the lines of a text, out of their wrapper if they have one; raises as `read`."""
     lines = text.split("\n")
     bare = [line for line in lines if line.strip() and line.strip()[0] not in "#;"]
@@ -117,15 +117,17 @@ def _unwrap(text: str, notes: list[str], *, name: str, source: str) -> Reading:
         return _wrapped(_options(lines, name, source), "docker run's --sysctl options", notes)
     if source.endswith((".yml", ".yaml")) or _YAML_KEY.search("\n".join(bare)):
         return _wrapped(_yaml(text, name, source), "the sysctls of a YAML file", notes)
-    return Reading(tuple(enumerate(lines, start=1)), text, tuple(notes))
+    return FileReading(tuple(enumerate(lines, start=1)), text, tuple(notes))
 
 
-def _wrapped(lines: list[tuple[int, str]], kind: str, notes: list[str]) -> Reading:
+def _wrapped(lines: list[tuple[int, str]], kind: str, notes: list[str]) -> FileReading:
     text = "".join(f"{line}\n" for _, line in lines)
-    return Reading(tuple(lines), text, (*notes, f"read as {kind}; what else it says is left out"))
+    return FileReading(
+        tuple(lines), text, (*notes, f"read as {kind}; what else it says is left out")
+    )
 
 
-def _profile(lines: list[str], notes: list[str], name: str, source: str) -> Reading:
+def _profile(lines: list[str], notes: list[str], name: str, source: str) -> FileReading:
     """Read the section [sysctl] of a tuned profile (tuned-profiles(7), tuned.conf(5))."""
     section, found, others, seen = "", [], [], False
     for number, line in enumerate(lines, start=1):
@@ -167,7 +169,7 @@ def _profile(lines: list[str], notes: list[str], name: str, source: str) -> Read
         )
     left = f", not {', '.join(f'[{other}]' for other in dict.fromkeys(others))}" if others else ""
     notes.append(f"read as a tuned profile: its section [sysctl]{left}")
-    return Reading(tuple(found), "".join(f"{line}\n" for _, line in found), tuple(notes))
+    return FileReading(tuple(found), "".join(f"{line}\n" for _, line in found), tuple(notes))
 
 
 def _options(lines: list[str], name: str, source: str) -> list[tuple[int, str]]:

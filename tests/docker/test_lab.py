@@ -18,7 +18,7 @@ import pytest
 
 from lab.analysis.store import Stored, load
 from lab.testbed.docker.engine import Engine
-from lab.testbed.host.journal import Place
+from lab.testbed.host.journal import JournalPlace
 from loadgen.fleet.engine import endpoint
 from tests.docker.conftest import IMAGE, docker, ended, lab, left_by
 
@@ -191,7 +191,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_nothing(tunings: Path) -> Non
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the host's settings")
 def test_kill_9_while_the_host_is_changed(tunings: Path) -> None:
     """The guardian puts the value back, `lab doctor` sees what else is left, `lab restore` takes it."""
-    place = Place()
+    place = JournalPlace()
     old = place.get(MAX)
     wanted = str(int(old) + 1000)
     for name in ("few", "many"):

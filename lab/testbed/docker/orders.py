@@ -53,7 +53,7 @@ class Serve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Sysctls to read back, beside the catalogued ones."""
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LoadOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """To `load`."""
 
     sources: tuple[str, ...]

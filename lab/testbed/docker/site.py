@@ -20,7 +20,7 @@ from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import Container, Engine, Network, Spec
 from lab.testbed.docker.inside import watch
-from lab.testbed.docker.orders import Load
+from lab.testbed.docker.orders import LoadOrder
 from lab.testbed.faults import Fault
 from loadgen.run import rundir
 from loadgen.sample import ROLE_CLIENT, ROLE_HOST, ROLE_SERVER
@@ -36,7 +36,7 @@ async def in_thread(call: Callable[[], _T], *, abandon: bool = False) -> _T:
 
 
 @dataclass(slots=True)
-class Server:
+class ServerContainer:
     """One server's container."""
 
     container: Container
@@ -71,7 +71,7 @@ class DockerSite:
     ordered: Ordered
     baseline: dict[str, dict[str, str]]
     notes: tuple[str, ...]
-    running: list[Server]
+    running: list[ServerContainer]
     """In the order of `targets`."""
     applied: dict[str, Applied] = field(default_factory=dict)
     _client: Container | None = None
@@ -87,7 +87,7 @@ class DockerSite:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         inner, out = _redirect(arguments)
-        order = Load(sources=self.sources[1:], arguments=tuple(inner), keys=self.ordered.keys)
+        order = LoadOrder(sources=self.sources[1:], arguments=tuple(inner), keys=self.ordered.keys)
         spec = Spec(
             name=self.engine.name(ROLE_CLIENT),
             command=["load", msgspec.json.encode(order).decode()],
@@ -154,7 +154,7 @@ class DockerSite:
         await in_thread(partial(self._act, fault, self.running[fault.server]))
         return at + time.monotonic() - began
 
-    def _act(self, fault: Fault, server: Server) -> None:
+    def _act(self, fault: Fault, server: ServerContainer) -> None:
         container = server.container
         match fault.action:
             case "pause":

@@ -33,7 +33,7 @@ from lab.testbed.docker import tuning as docker_tuning
 from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
 from lab.testbed.docker.errors import EngineError
 from lab.testbed.docker.orders import Seen, Serve
-from lab.testbed.docker.site import DockerSite, Ordered, Server, in_thread
+from lab.testbed.docker.site import DockerSite, Ordered, ServerContainer, in_thread
 from lab.testbed.host.settings import host_wide
 from lab.testbed.servers import Kind, kind_of
 from loadgen.fleet.owner import boot_id
@@ -194,7 +194,7 @@ class DockerTestbed:
             baseline=self._baseline(tuned),
             notes=(orders.CONNTRACK_NOTE,),
             running=[
-                Server(container, address, kind.name)
+                ServerContainer(container, address, kind.name)
                 for container, address in zip(containers, addresses, strict=True)
             ],
         )

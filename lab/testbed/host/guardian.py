@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from lab.testbed.host.journal import Change, JournalError, Place, put_back
+from lab.testbed.host.journal import Change, JournalError, JournalPlace, put_back
 
 READY = b"ready\n"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     os.write(1, READY)
     pending = _last_said()
     try:
-        lines, code = put_back(Place(folder, root), pending) if pending else [], 0
+        lines, code = put_back(JournalPlace(folder, root), pending) if pending else [], 0
     except JournalError as error:
         lines, code = [str(error)], 1
     with suppress(OSError):  # the terminal may have gone with the lab

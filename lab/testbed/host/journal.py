@@ -77,7 +77,7 @@ def _state() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JournalPlace:
     """Where the journal and the settings are."""
 
     folder: Path = field(default_factory=_state)
@@ -114,7 +114,7 @@ class Place:
             os.close(descriptor)
 
 
-def read(place: Place) -> Journal | None:
+def read(place: JournalPlace) -> Journal | None:
     """Return the journal of this boot; None when nothing is pending.
 
     Raises:
@@ -165,7 +165,7 @@ def _check(body: bytes) -> bytes:
     return f"{zlib.crc32(body):08x}".encode()
 
 
-def write(place: Place, journal: Journal) -> None:
+def write(place: JournalPlace, journal: Journal) -> None:
     """Write both copies, whole and through to the disk.
 
     Raises:
@@ -203,7 +203,7 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def restore(place: Place) -> list[str]:
+def restore(place: JournalPlace) -> list[str]:
     """Put back what the journal holds; see `put_back`.
 
     Raises:
@@ -225,7 +225,7 @@ def restore(place: Place) -> list[str]:
     return done
 
 
-def put_back(place: Place, changes: Sequence[Change]) -> list[str]:
+def put_back(place: JournalPlace, changes: Sequence[Change]) -> list[str]:
     """Write every old value back, last one first, and remove the journal.
 
     Returns:
@@ -256,7 +256,7 @@ def put_back(place: Place, changes: Sequence[Change]) -> list[str]:
     return done
 
 
-def _remove(place: Place) -> None:
+def _remove(place: JournalPlace) -> None:
     for path in place.files:
         with suppress(FileNotFoundError):
             path.unlink()

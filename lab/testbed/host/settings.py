@@ -17,7 +17,7 @@ from lab.sysctl.tuning import Setting, Tuning, TuningError, where
 from lab.sysctl.values import same_value
 from lab.testbed.base import TestbedError
 from lab.testbed.host import guardian, journal
-from lab.testbed.host.journal import Change, Journal, JournalError, Place
+from lab.testbed.host.journal import Change, Journal, JournalError, JournalPlace
 from loadgen.fleet.owner import boot_id
 
 OPTION: Final = "--allow-host-sysctls"
@@ -39,8 +39,8 @@ class HostSettings:
         place: where journal and settings are.
     """
 
-    def __init__(self, place: Place | None = None) -> None:
-        self._place = place or Place()
+    def __init__(self, place: JournalPlace | None = None) -> None:
+        self._place = place or JournalPlace()
         self._lock = -1
         self._guardian: subprocess.Popen[bytes] | None = None
 
@@ -157,7 +157,7 @@ class HostSettings:
                 raise TuningError(f"{arm} arm: {where(tuning, setting.line)}: {refusal}") from None
 
 
-def take_lock(place: Place) -> int:
+def take_lock(place: JournalPlace) -> int:
     """Return a descriptor that holds the journal's lock; it goes when all copies are closed.
 
     Raises:
@@ -181,7 +181,7 @@ def take_lock(place: Place) -> int:
     return descriptor
 
 
-def _start_guardian(place: Place, lock: int) -> subprocess.Popen[bytes]:
+def _start_guardian(place: JournalPlace, lock: int) -> subprocess.Popen[bytes]:
     """Start a guardian and return it once it listens.
 
     Raises:

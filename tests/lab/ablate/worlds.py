@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lab.ablate.arms import plan_arms
-from lab.ablate.records import ALL, Ablation, Lines, TuningLine
+from lab.ablate.records import ALL, Ablation, TuningLine, TuningLines
 from lab.ablate.weigh import weigh
 from lab.analysis.records import Arm, Experiment, ExperimentConfig, Trial
 from loadgen.summary import Environment, Generator, MetricRange, Rate, Summary, Validity, Verdict
@@ -60,10 +60,10 @@ def summary(lost: float, *, entries: int | None = None, validity: Validity = "va
 
 def lines_of(
     keys: Sequence[str], idle: Sequence[TuningLine] = (), *, tracked: bool = False
-) -> Lines:
+) -> TuningLines:
     """Return the lines of a tuning whose active keys are `keys`."""
     arms, questions = plan_arms(keys)
-    return Lines(
+    return TuningLines(
         tuning="mine",
         source="./mine.conf",
         lines=[
@@ -81,7 +81,7 @@ def lines_of(
 
 
 def ablation(
-    lines: Lines, losses: Mapping[str, Sequence[float | Summary]], *, finished: bool = True
+    lines: TuningLines, losses: Mapping[str, Sequence[float | Summary]], *, finished: bool = True
 ) -> Ablation:
     """Return what is made of an experiment whose arms lost these shares, trial by trial."""
     summaries: dict[str, Summary | None] = {}

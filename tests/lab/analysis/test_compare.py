@@ -9,7 +9,7 @@ import pytest
 from lab.analysis.compare import (
     METRICS,
     ArmTrials,
-    Metric,
+    ComparedMetric,
     compare,
     compare_metric,
 )
@@ -42,7 +42,7 @@ def with_losses(summary: Summary, dropped: int) -> Summary:
     )
 
 
-def metric(name: str) -> Metric:
+def metric(name: str) -> ComparedMetric:
     return next(known for known in METRICS if known.name == name)
 
 

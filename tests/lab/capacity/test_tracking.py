@@ -15,7 +15,7 @@ from lab.capacity import (
     Search,
     Settings,
     Situation,
-    Tracking,
+    TrackingTable,
     connections_for,
     distinct,
     forecast,
@@ -24,11 +24,13 @@ from lab.capacity import (
 from tests.lab.capacity.strategies import situations
 
 
-def tracking(rate: float, settings: dict[str, Any] | None = None, **load: Any) -> Tracking:
+def tracking(rate: float, settings: dict[str, Any] | None = None, **load: Any) -> TrackingTable:
     situation = Situation(
         load=Load(rate=rate, tracked=True, **load), settings=Settings(**(settings or {}))
     )
-    return Tracking(situation.settings, situation.load, Search(pools(situation), situation.load))
+    return TrackingTable(
+        situation.settings, situation.load, Search(pools(situation), situation.load)
+    )
 
 
 @pytest.mark.parametrize("most", [65_536, 262_144])
@@ -130,7 +132,7 @@ def test_a_larger_table_never_overflows_sooner(situation: Situation, more: int) 
     larger = replace(settings, tracked_most=(settings.tracked_most or 0) + more)
     load = replace(situation.load, tracked=True)
     search = Search(pools(replace(situation, load=load)), load)
-    before, after = (Tracking(each, load, search) for each in (settings, larger))
+    before, after = (TrackingTable(each, load, search) for each in (settings, larger))
     assert after.full_rate >= before.full_rate
     assert after.full_at is None or before.full_at is not None
     if before.full_at is not None and after.full_at is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Change, Journal, Place
+from lab.testbed.host.journal import Change, Journal, JournalPlace
 from lab.testbed.host.settings import take_lock
 from loadgen.fleet.owner import boot_id
 
@@ -29,9 +29,9 @@ def restore(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def pending(tmp_path: Path) -> Place:
+def pending(tmp_path: Path) -> JournalPlace:
     """A journal whose old value is the one in force, so that restoring changes nothing here."""
-    place = Place(tmp_path)
+    place = JournalPlace(tmp_path)
     change = Change(key=KEY, before=place.get(KEY), asked="1024 65535")
     journal.write(place, Journal(boot=boot_id(), pid=1, changes=[change]))
     return place
@@ -48,7 +48,7 @@ def test_nothing_to_do_is_no_failure(tmp_path: Path) -> None:
     )
 
 
-def test_a_pending_journal_is_restored_and_gone(pending: Place) -> None:
+def test_a_pending_journal_is_restored_and_gone(pending: JournalPlace) -> None:
     done = restore(pending.folder)
     assert done.returncode == 0, done.stderr
     value = pending.get(KEY)
@@ -56,7 +56,7 @@ def test_a_pending_journal_is_restored_and_gone(pending: Place) -> None:
     assert journal.read(pending) is None
 
 
-def test_a_running_lab_is_left_to_do_it_itself(pending: Place) -> None:
+def test_a_running_lab_is_left_to_do_it_itself(pending: JournalPlace) -> None:
     lock = take_lock(pending)
     try:
         done = restore(pending.folder)
@@ -71,7 +71,7 @@ def test_a_running_lab_is_left_to_do_it_itself(pending: Place) -> None:
 
 
 def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:
-    for path in Place(tmp_path).files:
+    for path in JournalPlace(tmp_path).files:
         path.write_text("{")
     done = restore(tmp_path)
     assert done.returncode == 1

@@ -12,7 +12,7 @@ import pytest
 from lab.analysis.store import load
 from lab.compose import trials
 from lab.compose.settings import ComposeSettings
-from lab.compose.trials import Client
+from lab.compose.trials import ClientContainer
 from lab.compose.turns import Turns
 from lab.testbed.docker.inside import addresses, server
 from lab.trials.trial import TrialError
@@ -50,7 +50,9 @@ def loads(*plans: Plan) -> tuple[list[list[str]], object]:
     targets: list[list[str]] = []
     left = iter(plans)
 
-    def run(self: Client, asked: Sequence[str], found: ComposeSettings, path: Path) -> Summary:
+    def run(
+        self: ClientContainer, asked: Sequence[str], found: ComposeSettings, path: Path
+    ) -> Summary:
         targets.append(list(asked))
         return write_run(path, next(left), seed=len(targets))
 
@@ -87,13 +89,13 @@ def test_a_client_runs_one_trial_and_puts_it_on_record(
 ) -> None:
     directory = planned(volume)
     targets, run = loads(COLLAPSE, CLEAN)
-    monkeypatch.setattr(Client, "_load", run)
+    monkeypatch.setattr(ClientContainer, "_load", run)
     sysctls = {"net.ipv4.tcp_tw_reuse": "2", "net.core.somaxconn": "4096"}
     for name, values in (("one", sysctls), ("two", {**sysctls, "net.core.somaxconn": "7"})):
         path = directory / f"watched/server-before-{name}.sysctls"
         path.write_bytes(msgspec.json.encode(values))
-    first = Client("before", directory, BEFORE).run()
-    second = Client("after", directory, AFTER).run()
+    first = ClientContainer("before", directory, BEFORE).run()
+    second = ClientContainer("after", directory, AFTER).run()
     assert first.startswith("1/2 before ok")
     assert second.startswith("1/2 after  ok   24,000")
     assert targets == [["198.18.18.2:11211"], ["198.18.18.2:11211"]]
@@ -114,8 +116,8 @@ def test_a_spoiled_trial_is_run_again_at_another_port(
     directory = planned(volume)
     spoiled = Plan(rate=6000, duration=1, collapse=False, validity="generator_limited")
     targets, run = loads(spoiled, CLEAN)
-    monkeypatch.setattr(Client, "_load", run)
-    line = Client("after", directory, AFTER).run()
+    monkeypatch.setattr(ClientContainer, "_load", run)
+    line = ClientContainer("after", directory, AFTER).run()
     assert "again" not in line
     assert "generator_limited, run again" in capsys.readouterr().out
     assert targets == [["198.18.18.2:11211"], ["198.18.18.2:11212"]]
@@ -130,8 +132,8 @@ def test_a_trial_that_stays_spoiled_is_used_in_the_end(
     directory = planned(volume)
     spoiled = Plan(rate=6000, duration=1, collapse=False, validity="generator_limited")
     targets, run = loads(*[spoiled] * len(server.PORTS))
-    monkeypatch.setattr(Client, "_load", run)
-    Client("after", directory, AFTER).run()
+    monkeypatch.setattr(ClientContainer, "_load", run)
+    ClientContainer("after", directory, AFTER).run()
     assert len(targets) == 3
     assert [trial.used for trial in trials.read_experiment(directory).trials] == [
         False,
@@ -145,16 +147,16 @@ def test_whatever_goes_wrong_the_next_one_has_its_turn(
 ) -> None:
     """A client that ended with an error would end compose, without a report."""
 
-    def explode(self: Client, *_: object) -> Summary:
+    def explode(self: ClientContainer, *_: object) -> Summary:
         raise RuntimeError("no such luck")
 
     directory = planned(volume, TRIALS="1")
-    monkeypatch.setattr(Client, "_load", explode)
-    assert Client("before", directory, BEFORE).run() == "trial 01-before: no such luck"
+    monkeypatch.setattr(ClientContainer, "_load", explode)
+    assert ClientContainer("before", directory, BEFORE).run() == "trial 01-before: no such luck"
     _, run = loads(CLEAN)
-    monkeypatch.setattr(Client, "_load", run)
-    assert Client("after", directory, AFTER).run().startswith("1/1 after")
-    assert Client("after", directory, AFTER).run().startswith("more containers of after")
+    monkeypatch.setattr(ClientContainer, "_load", run)
+    assert ClientContainer("after", directory, AFTER).run().startswith("1/1 after")
+    assert ClientContainer("after", directory, AFTER).run().startswith("more containers of after")
     assert Turns(directory, 1).wait_for_all() == []
     assert trials.finish(directory) == ["trial 01-before: no such luck"]
     experiment = trials.read_experiment(directory)
@@ -165,7 +167,7 @@ def test_whatever_goes_wrong_the_next_one_has_its_turn(
 def test_a_missing_server_is_named(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = planned(volume, SERVERS="3", TRIALS="1")
     monkeypatch.setattr(trials, "SERVERS_WITHIN", 0.0)
-    line = Client("before", directory, BEFORE).run()
+    line = ClientContainer("before", directory, BEFORE).run()
     assert line == "trial 01-before: 1 of 3 servers are running; is SERVERS=3 meant?"
 
 
@@ -185,8 +187,8 @@ def reports(volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 def run_all(directory: Path, monkeypatch: pytest.MonkeyPatch, *, count: int = 4) -> None:
     for _ in range(count):
         for arm, asked, plan in (("before", BEFORE, COLLAPSE), ("after", AFTER, CLEAN)):
-            monkeypatch.setattr(Client, "_load", loads(plan)[1])
-            Client(arm, directory, asked).run()
+            monkeypatch.setattr(ClientContainer, "_load", loads(plan)[1])
+            ClientContainer(arm, directory, asked).run()
 
 
 def test_the_report_lands_in_the_users_folder_with_the_verdict(
@@ -239,13 +241,13 @@ def test_an_experiment_in_which_nothing_ran_says_so_and_ends(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(self: Client, *_: object) -> Summary:
+    def refuse(self: ClientContainer, *_: object) -> Summary:
         raise TrialError("no route to the servers")
 
     directory = planned(volume, TRIALS="1")
-    monkeypatch.setattr(Client, "_load", refuse)
+    monkeypatch.setattr(ClientContainer, "_load", refuse)
     for arm in ("before", "after"):
-        Client(arm, directory, {}).run()
+        ClientContainer(arm, directory, {}).run()
     assert trials.report() == 3
     said = capsys.readouterr().out
     assert "problem: trial 01-before: no route to the servers" in said

@@ -14,7 +14,7 @@ from lab.doctor import checks
 from lab.doctor.probe import Probed, tracked, tracks
 from lab.doctor.records import Check, Diagnosis
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Change, Journal, Place
+from lab.testbed.host.journal import Change, Journal, JournalPlace
 from loadgen.fleet.owner import boot_id
 from loadgen.sampling.namespace import new_namespace, run_inside
 
@@ -67,13 +67,13 @@ def test_a_pending_journal_is_shown_with_the_old_values(
     monkeypatch.setenv("CHURNLAB_STATE", str(tmp_path))
     assert checks.host_settings()[0].state == "ok"
     change = Change(key="net.netfilter.nf_conntrack_max", before="262144", asked="9")
-    journal.write(Place(), Journal(boot=boot_id(), pid=7, changes=[change]))
+    journal.write(JournalPlace(), Journal(boot=boot_id(), pid=7, changes=[change]))
     (pending,) = checks.host_settings()
     assert pending.state == "limited"
     assert "process 7" in pending.found
     assert "net.netfilter.nf_conntrack_max was 262144" in pending.found
     assert pending.remedy.endswith("lab restore")
-    for path in Place().files:
+    for path in JournalPlace().files:
         path.write_text("{")
     assert checks.host_settings()[0].state == "missing"
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.report.dotplot import Axis, Kind, Mark, Row, draw
+from lab.report.dotplot import Axis, Kind, Mark, PlotRow, draw
 
 LEGEND: list[tuple[Kind, str]] = [("good", "nothing lost")]
 
@@ -70,7 +70,7 @@ def test_any_plot_is_well_formed(
     label: str,
 ) -> None:
     scale = axis(low, low * factor, log=log)
-    row = Row(
+    row = PlotRow(
         label=label,
         note=label,
         span=(low, low * factor),

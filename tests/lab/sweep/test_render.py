@@ -11,11 +11,11 @@ import pytest
 from lab.report import sheet
 from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig, ValidatedFigure, Validation
 from lab.sweep.render import bracket, check_line, sweep_sheet, validation_sheet
-from lab.sweep.search import Ended
+from lab.sweep.search import TrialEnd
 from loadgen.summary import Environment
 
 
-def probe(rate: float, ended: Ended, why: str = "") -> Probe:
+def probe(rate: float, ended: TrialEnd, why: str = "") -> Probe:
     return Probe(
         rate=rate, ended=ended, scheduled=300, ok=300, failed=0, dropped=0, why=why, directory="d"
     )
@@ -36,7 +36,7 @@ def capacity(**changed: Any) -> Capacity:
         "tried_high": 4,
         "p": 1 / 70,
         "cause": "<b>no port</b>",
-        "probes": [probe(980.0, Ended.CLEAN), probe(1_020.0, Ended.LOST, "<b>no port</b>")],
+        "probes": [probe(980.0, TrialEnd.CLEAN), probe(1_020.0, TrialEnd.LOST, "<b>no port</b>")],
         "skipped": ["vm.swappiness: line 3: no part of a network namespace"],
     } | changed
     return Capacity(**fields)

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lab.sweep.search import COARSE, LIMITED_TRIES, Bracketing, Ended, fisher
+from lab.sweep.search import COARSE, LIMITED_TRIES, Bracketing, TrialEnd, fisher
 
-World = Callable[[float], Ended]
+World = Callable[[float], TrialEnd]
 
 
 def world(capacity: float, reach: float = float("inf")) -> World:
     """Clean up to `capacity`, losing above it; rates above `reach` cannot be made."""
 
-    def trial(rate: float) -> Ended:
+    def trial(rate: float) -> TrialEnd:
         if rate > reach:
-            return Ended.LIMITED
-        return Ended.CLEAN if rate <= capacity else Ended.LOST
+            return TrialEnd.LIMITED
+        return TrialEnd.CLEAN if rate <= capacity else TrialEnd.LOST
 
     return trial
 
@@ -37,11 +37,11 @@ def test_a_good_forecast_closes_the_bracket_with_the_second_trial() -> None:
     first = search.next()
     assert first is not None
     assert first == pytest.approx(975.6, abs=0.1)
-    search.saw(first, Ended.CLEAN)
+    search.saw(first, TrialEnd.CLEAN)
     second = search.next()
     assert second is not None
     assert second == pytest.approx(1_025, abs=0.1)
-    search.saw(second, Ended.LOST)
+    search.saw(second, TrialEnd.LOST)
     searched(search, world(1_000))
     assert search.trials <= 2 + 3 + 3 + 1
     assert search.low is not None
@@ -87,8 +87,8 @@ def test_it_ends_in_any_world(seed: int, capacity: float, noise: float) -> None:
     """Trials that come out at random, too: the number of trials is bounded."""
     dice, trial = random.Random(seed), world(capacity)
 
-    def noisy(rate: float) -> Ended:
-        return dice.choice(list(Ended)) if dice.random() < noise else trial(rate)
+    def noisy(rate: float) -> TrialEnd:
+        return dice.choice(list(TrialEnd)) if dice.random() < noise else trial(rate)
 
     search = searched(Bracketing(first=capacity * dice.uniform(0.1, 10)), noisy)
     assert search.trials <= search.most
@@ -98,10 +98,10 @@ def test_it_ends_in_any_world(seed: int, capacity: float, noise: float) -> None:
 
 def test_a_loss_at_the_lower_end_makes_it_an_upper_end() -> None:
     search = Bracketing(first=1_000, precision=0.05, confirm=2)
-    search.saw(1_000, Ended.CLEAN)
-    search.saw(1_040, Ended.LOST)
+    search.saw(1_000, TrialEnd.CLEAN)
+    search.saw(1_040, TrialEnd.LOST)
     assert search.next() == 1_000
-    search.saw(1_000, Ended.LOST)
+    search.saw(1_000, TrialEnd.LOST)
     assert search.high == 1_000
     assert search.low is None
     below = search.next()
@@ -113,7 +113,7 @@ def test_a_spoiled_trial_is_tried_again_and_is_no_evidence() -> None:
     search = Bracketing(first=1_000)
     for _ in range(LIMITED_TRIES):
         assert search.next() == 1_000
-        search.saw(1_000, Ended.LIMITED)
+        search.saw(1_000, TrialEnd.LIMITED)
     assert search.low is None
     assert search.high is None
     assert search.unreachable == 1_000
@@ -121,7 +121,7 @@ def test_a_spoiled_trial_is_tried_again_and_is_no_evidence() -> None:
 
 
 def test_nothing_works_at_all() -> None:
-    search = searched(Bracketing(first=100), lambda _: Ended.LOST)
+    search = searched(Bracketing(first=100), lambda _: TrialEnd.LOST)
     assert search.low is None
     assert search.high is not None
     assert search.high <= 1.25

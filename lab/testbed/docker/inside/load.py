@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import msgspec
 
 from lab.testbed.docker.inside import addresses, look
-from lab.testbed.docker.orders import Load
+from lab.testbed.docker.orders import LoadOrder
 from loadgen.run.resolve import default_workers, usable_cpus
 from loadgen.sample import ROLE_CLIENT
 
 
-def command(order: Load) -> list[str]:
+def command(order: LoadOrder) -> list[str]:
     """Return the load generator's command line.
 
     The servers are on this machine, although loadgen cannot see that: they get half of the CPUs.
@@ -26,7 +26,7 @@ def command(order: Load) -> list[str]:
 
 def role(_: str, arguments: Sequence[str]) -> int:
     """`load ORDER`: take the addresses, note what is in force, and become the load generator."""
-    order = msgspec.json.decode(arguments[0], type=Load)
+    order = msgspec.json.decode(arguments[0], type=LoadOrder)
     for number, address in enumerate(order.sources, start=1):
         addresses.add(address, number)
     addresses.drop_privileges()

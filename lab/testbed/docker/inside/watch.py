@@ -32,7 +32,7 @@ _BESIDE: Final = 0.2
 """Seconds before and after a run that still belong to it: the state it found and left."""
 
 
-class Found(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WatchedNamespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is said of the namespace once."""
 
     role: str
@@ -60,7 +60,7 @@ def watch(
     reader = NamespaceReader(None, targets=[("127.0.0.1", port) for port in ports])
     reader.read(force=True)
     with path.open("wb", buffering=0) as file:
-        found = Found(role=role, sysctls=sysctls_in_force(), absent=reader.absent)
+        found = WatchedNamespace(role=role, sysctls=sysctls_in_force(), absent=reader.absent)
         file.write(msgspec.json.encode(found) + b"\n")
         start, number = time.monotonic(), 0
         while not ended.wait(max(0.0, start + number * INTERVAL - time.monotonic())):
@@ -112,10 +112,10 @@ def merge(directory: Path, files: Iterable[Path]) -> list[str]:
     return problems
 
 
-def _read(path: Path) -> tuple[Found | None, list[Sample]]:
+def _read(path: Path) -> tuple[WatchedNamespace | None, list[Sample]]:
     try:
         with path.open("rb") as lines:
-            found = msgspec.json.decode(lines.readline(), type=Found)
+            found = msgspec.json.decode(lines.readline(), type=WatchedNamespace)
             return found, list(sample.decode_lines(lines))
     except (OSError, msgspec.DecodeError):
         return None, []

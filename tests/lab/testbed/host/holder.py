@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from lab.sysctl.tuning import parse
-from lab.testbed.host.journal import Place
+from lab.testbed.host.journal import JournalPlace
 from lab.testbed.host.settings import HostSettings
 
 
 def main(folder: str, root: str, text: str) -> None:
     tuning = parse(text, name="mine", source="./mine.conf")
-    place = Place(Path(folder), Path(root))
+    place = JournalPlace(Path(folder), Path(root))
     with HostSettings(place) as host, host.changed(tuning, "after"):
         print("in force", flush=True)
         sys.stdin.readline()

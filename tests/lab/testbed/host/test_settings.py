@@ -17,7 +17,7 @@ import pytest
 from lab.sysctl.tuning import Tuning, TuningError, parse
 from lab.testbed.base import TestbedError
 from lab.testbed.host import journal
-from lab.testbed.host.journal import Place
+from lab.testbed.host.journal import JournalPlace
 from lab.testbed.host.settings import HostSettings, host_wide, take_lock
 from tests.lab.testbed.host.conftest import BUCKETS, MAX
 
@@ -30,7 +30,7 @@ def tuned(text: str = TEXT) -> Tuning:
     return parse(text, name="mine", source="./mine.conf")
 
 
-def values(place: Place) -> tuple[str, str]:
+def values(place: JournalPlace) -> tuple[str, str]:
     return place.get(MAX), place.get(BUCKETS)
 
 
@@ -42,7 +42,9 @@ def test_only_lines_of_the_host_that_bear_on_connections_are_its() -> None:
     assert [setting.key for setting in host_wide(tuned(text))] == [MAX, BUCKETS]
 
 
-def test_values_are_in_force_and_on_record_meanwhile_and_back_afterwards(place: Place) -> None:
+def test_values_are_in_force_and_on_record_meanwhile_and_back_afterwards(
+    place: JournalPlace,
+) -> None:
     with HostSettings(place) as host:
         for _ in range(2):
             with host.changed(tuned(), "after") as before:
@@ -55,19 +57,19 @@ def test_values_are_in_force_and_on_record_meanwhile_and_back_afterwards(place: 
             assert journal.read(place) is None
 
 
-def test_a_tuning_without_such_lines_touches_nothing(place: Place) -> None:
+def test_a_tuning_without_such_lines_touches_nothing(place: JournalPlace) -> None:
     with HostSettings(place) as host, host.changed(tuned("net.core.somaxconn = 9\n"), "after") as b:
         assert b == {}
     assert not place.folder.exists()
 
 
-def test_a_value_in_force_already_is_left_alone(place: Place) -> None:
+def test_a_value_in_force_already_is_left_alone(place: JournalPlace) -> None:
     with HostSettings(place) as host, host.changed(tuned(f"{MAX} = 262144\n"), "after") as before:
         assert before == {}
         assert journal.read(place) is None
 
 
-def test_an_error_in_the_body_restores(place: Place) -> None:
+def test_an_error_in_the_body_restores(place: JournalPlace) -> None:
     with (
         pytest.raises(RuntimeError, match="the body"),
         HostSettings(place) as host,
@@ -78,7 +80,7 @@ def test_an_error_in_the_body_restores(place: Place) -> None:
     assert journal.read(place) is None
 
 
-def test_a_line_that_cannot_be_read_names_the_option(place: Place) -> None:
+def test_a_line_that_cannot_be_read_names_the_option(place: JournalPlace) -> None:
     text = "net.ipv4.tcp_max_orphans = 5\n"
     with (
         HostSettings(place) as host,
@@ -91,21 +93,21 @@ def test_a_line_that_cannot_be_read_names_the_option(place: Place) -> None:
 
 
 @contextmanager
-def refusing(place: Place, code: int) -> Iterator[None]:
+def refusing(place: JournalPlace, code: int) -> Iterator[None]:
     """A host that takes no second value."""
-    real = Place.set
+    real = JournalPlace.set
 
-    def write(self: Place, key: str, value: str) -> None:
+    def write(self: JournalPlace, key: str, value: str) -> None:
         if key == BUCKETS and value == NEW[1]:
             raise OSError(code, os.strerror(code))
         real(self, key, value)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Place, "set", write)
+        patch.setattr(JournalPlace, "set", write)
         yield
 
 
-def test_a_refused_value_restores_the_others_and_names_arm_and_line(place: Place) -> None:
+def test_a_refused_value_restores_the_others_and_names_arm_and_line(place: JournalPlace) -> None:
     with (
         refusing(place, 22),
         HostSettings(place) as host,
@@ -119,7 +121,7 @@ def test_a_refused_value_restores_the_others_and_names_arm_and_line(place: Place
     assert journal.read(place) is None
 
 
-def test_a_refused_value_that_may_fail_is_left_out(place: Place) -> None:
+def test_a_refused_value_that_may_fail_is_left_out(place: JournalPlace) -> None:
     text = TEXT.replace(BUCKETS, f"-{BUCKETS}")
     with refusing(place, 22), HostSettings(place) as host, host.changed(tuned(text), "after"):
         assert values(place) == (NEW[0], OLD[1])
@@ -127,7 +129,7 @@ def test_a_refused_value_that_may_fail_is_left_out(place: Place) -> None:
 
 
 @pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS])
-def test_without_the_right_to_write_it_says_so(place: Place, error: int) -> None:
+def test_without_the_right_to_write_it_says_so(place: JournalPlace, error: int) -> None:
     with (
         refusing(place, error),
         HostSettings(place) as host,
@@ -138,7 +140,7 @@ def test_without_the_right_to_write_it_says_so(place: Place, error: int) -> None
     assert values(place) == OLD
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(place: Place) -> None:
+def test_a_folder_that_cannot_be_made_is_one_line(place: JournalPlace) -> None:
     place.folder.write_text("in the way")
     with (
         HostSettings(place) as host,
@@ -149,7 +151,7 @@ def test_a_folder_that_cannot_be_made_is_one_line(place: Place) -> None:
     assert values(place) == OLD
 
 
-def test_two_labs_do_not_change_the_host_at_once(place: Place) -> None:
+def test_two_labs_do_not_change_the_host_at_once(place: JournalPlace) -> None:
     with (
         HostSettings(place) as host,
         host.changed(tuned(), "after"),
@@ -163,7 +165,7 @@ def test_two_labs_do_not_change_the_host_at_once(place: Place) -> None:
     assert values(place) == OLD
 
 
-def test_a_guardian_that_was_killed_is_replaced(place: Place) -> None:
+def test_a_guardian_that_was_killed_is_replaced(place: JournalPlace) -> None:
     with HostSettings(place) as host:
         with host.changed(tuned(), "after"):
             assert host._guardian is not None
@@ -176,7 +178,7 @@ def test_a_guardian_that_was_killed_is_replaced(place: Place) -> None:
             assert host._guardian.poll() is None
 
 
-def held(place: Place, text: str = TEXT) -> subprocess.Popen[str]:
+def held(place: JournalPlace, text: str = TEXT) -> subprocess.Popen[str]:
     command = [sys.executable, str(Path(__file__).with_name("holder.py"))]
     lab = subprocess.Popen(
         [*command, str(place.folder), str(place.root), text],
@@ -198,7 +200,7 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def free(place: Place) -> bool:
+def free(place: JournalPlace) -> bool:
     """Whether nobody holds the journal's lock; a killed process keeps it until the kernel is done."""
     try:
         os.close(take_lock(place))
@@ -218,7 +220,7 @@ ENDINGS: dict[str, Callable[[subprocess.Popen[str]], object]] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_however_the_lab_ends_the_old_values_come_back(ending: str, place: Place) -> None:
+def test_however_the_lab_ends_the_old_values_come_back(ending: str, place: JournalPlace) -> None:
     with held(place) as lab:
         assert values(place) == NEW
         ENDINGS[ending](lab)
@@ -240,7 +242,7 @@ RUINS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("ruin", RUINS)
 @pytest.mark.parametrize("ending", ["kill -9", "an error"])
-def test_a_journal_ruined_on_disk_is_not_asked(ruin: str, ending: str, place: Place) -> None:
+def test_a_journal_ruined_on_disk_is_not_asked(ruin: str, ending: str, place: JournalPlace) -> None:
     """Whoever is alive knows the values: the lab its own, the guardian what the lab told it."""
     with held(place) as lab:
         for path in place.files:
@@ -251,7 +253,7 @@ def test_a_journal_ruined_on_disk_is_not_asked(ruin: str, ending: str, place: Pl
         lab.wait(DEADLINE)
 
 
-def test_a_guardian_killed_and_a_journal_ruined_leave_the_lab_s_memory(place: Place) -> None:
+def test_a_guardian_killed_and_a_journal_ruined_leave_the_lab_s_memory(place: JournalPlace) -> None:
     with HostSettings(place) as host, host.changed(tuned(), "after"):
         assert host._guardian is not None
         host._guardian.kill()
@@ -261,7 +263,7 @@ def test_a_guardian_killed_and_a_journal_ruined_leave_the_lab_s_memory(place: Pl
     assert values(place) == OLD
 
 
-def test_the_next_lab_restores_what_one_without_a_guardian_left(place: Place) -> None:
+def test_the_next_lab_restores_what_one_without_a_guardian_left(place: JournalPlace) -> None:
     with held(place) as lab:
         children = Path(f"/proc/{lab.pid}/task/{lab.pid}/children").read_text().split()
         (guardian,) = map(int, children)
@@ -276,7 +278,7 @@ def test_the_next_lab_restores_what_one_without_a_guardian_left(place: Place) ->
     assert values(place) == OLD
 
 
-REAL = Place().root / "net/netfilter/nf_conntrack_max"
+REAL = JournalPlace().root / "net/netfilter/nf_conntrack_max"
 
 
 @pytest.mark.kernel
@@ -287,7 +289,7 @@ REAL = Place().root / "net/netfilter/nf_conntrack_max"
 )
 def test_the_real_host_is_as_it_was_after_kill_9(tmp_path: Path) -> None:
     """One entry more than it has, for as long as the test takes: nobody notices."""
-    place = Place(tmp_path)
+    place = JournalPlace(tmp_path)
     old = place.get(MAX)
     wanted = str(int(old) + 1)
     try:

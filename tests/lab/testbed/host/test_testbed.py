@@ -14,7 +14,7 @@ from lab.sysctl.tuning import parse
 from lab.testbed import base
 from lab.testbed.base import Site, SitePlan, Tuned
 from lab.testbed.faults import Fault
-from lab.testbed.host.journal import Place
+from lab.testbed.host.journal import JournalPlace
 from lab.testbed.host.settings import HostSettings
 from lab.testbed.host.testbed import HostTuned
 from tests.lab.testbed.host.conftest import MAX
@@ -24,7 +24,7 @@ TUNED = Tuned(parse(f"{MAX} = 524288\n", name="mine", source="built-in"), "after
 
 @dataclass
 class FakeSite:
-    place: Place
+    place: JournalPlace
     targets: tuple[str, ...] = ("198.19.0.1:11211",)
     sources: tuple[str, ...] = ("198.18.0.1",)
     notes: tuple[str, ...] = ("a note",)
@@ -45,7 +45,7 @@ class FakeSite:
 class FakeTestbed:
     """Notes what the host shows whenever it is asked for something."""
 
-    place: Place
+    place: JournalPlace
     saw: list[str] = field(default_factory=list)
     name: str = "fake"
 
@@ -63,7 +63,9 @@ class FakeTestbed:
         self.saw.append(f"removed {self.place.get(MAX)}")
 
 
-async def test_the_host_has_the_arms_values_for_as_long_as_the_site_exists(place: Place) -> None:
+async def test_the_host_has_the_arms_values_for_as_long_as_the_site_exists(
+    place: JournalPlace,
+) -> None:
     inner = FakeTestbed(place)
     with HostSettings(place) as host:
         testbed: base.Testbed = HostTuned(inner, host)
@@ -91,14 +93,14 @@ async def test_the_host_has_the_arms_values_for_as_long_as_the_site_exists(place
     assert (made.notes, made.applied) == (("a note",), {})
 
 
-async def test_the_baseline_is_what_was_before_the_arm_changed_it(place: Place) -> None:
+async def test_the_baseline_is_what_was_before_the_arm_changed_it(place: JournalPlace) -> None:
     with HostSettings(place) as host:
         testbed = HostTuned(FakeTestbed(place), host)
         async with testbed.site(SitePlan(), tuned=TUNED) as site:
             assert site.baseline == {"client": {MAX: "262144", "other": "7"}}
 
 
-async def test_a_failing_trial_restores(place: Place) -> None:
+async def test_a_failing_trial_restores(place: JournalPlace) -> None:
     with HostSettings(place) as host:
         testbed = HostTuned(FakeTestbed(place), host)
         with pytest.raises(RuntimeError, match="trial"):

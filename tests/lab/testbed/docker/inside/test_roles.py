@@ -19,7 +19,7 @@ import pytest
 from lab.sysctl.catalogue import CATALOGUE
 from lab.testbed.docker import orders
 from lab.testbed.docker.inside import load, look, server, wait
-from lab.testbed.docker.orders import Load, Seen, Serve
+from lab.testbed.docker.orders import LoadOrder, Seen, Serve
 from loadgen.fleet.owner import boot_id
 from loadgen.run import rundir
 from loadgen.run.resolve import default_workers, usable_cpus
@@ -77,11 +77,11 @@ def test_what_is_in_force_is_kept_where_the_testbed_looks(
 def test_the_generator_gets_half_of_the_cpus_unless_told_otherwise() -> None:
     """The servers are on the same machine, although the generator cannot see that."""
     shared = str(default_workers(usable_cpus(), shared=True))
-    order = Load(sources=(), arguments=("198.18.0.2:11211", "--rate", "5"), keys=())
+    order = LoadOrder(sources=(), arguments=("198.18.0.2:11211", "--rate", "5"), keys=())
     assert load.command(order)[1:] == [
         *("-m", "loadgen", "run", "198.18.0.2:11211", "--rate", "5", "--workers", shared)
     ]
-    chosen = Load(sources=(), arguments=("--workers=7",), keys=())
+    chosen = LoadOrder(sources=(), arguments=("--workers=7",), keys=())
     assert load.command(chosen)[-1:] == ["--workers=7"]
 
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from lab.testbed.docker.inside import watch
-from lab.testbed.docker.inside.watch import Found
+from lab.testbed.docker.inside.watch import WatchedNamespace
 from loadgen import sample
 from loadgen.run import rundir, stored
 from loadgen.sample import Sample
@@ -34,7 +34,9 @@ def run(tmp_path: Path) -> Path:
 def watched(
     path: Path, role: str, times: list[float], *, metric: str = "nf_conntrack_entries"
 ) -> Path:
-    found = Found(role=role, sysctls={"net.core.somaxconn": "77"}, absent={"missing": "why"})
+    found = WatchedNamespace(
+        role=role, sysctls={"net.core.somaxconn": "77"}, absent={"missing": "why"}
+    )
     samples = [Sample(ORIGIN + t, role, {metric: number}) for number, t in enumerate(times)]
     path.write_bytes(
         msgspec.json.encode(found) + b"\n" + b"".join(map(sample.encode_line, samples))
@@ -115,7 +117,7 @@ def test_a_watcher_samples_its_own_namespace_until_it_is_told_to_end(tmp_path: P
         assert watcher.stderr is not None
         assert watcher.stderr.read() == ""
     first, *lines = path.read_bytes().splitlines()
-    found = msgspec.json.decode(first, type=Found)
+    found = msgspec.json.decode(first, type=WatchedNamespace)
     assert found.role == "server"
     assert "net.core.somaxconn" in found.sysctls
     samples = list(sample.decode_lines(lines))
