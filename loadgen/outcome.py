@@ -90,6 +90,18 @@ DESCRIPTIONS: dict[Outcome, str] = {
     Outcome.OTHER_ERROR: "an errno with no outcome of its own",
 }
 
+
+def described(name: str) -> str:
+    """Return an outcome in words; a run of another version may have some that this one does not know."""
+    return (
+        DESCRIPTIONS[Outcome(name)]
+        if name in _KNOWN
+        else "an outcome that this version does not know"
+    )
+
+
+_KNOWN = frozenset(Outcome)
+
 _ANY_PHASE: dict[int, Outcome] = {
     errno.EMFILE: Outcome.FD_EXHAUSTED,
     errno.ENFILE: Outcome.FD_EXHAUSTED,

@@ -11,7 +11,7 @@ from loadgen.config import RunConfig
 from loadgen.diagnosis.causes import UNSEEN
 from loadgen.diagnosis.honesty import Attribution
 from loadgen.diagnosis.series import NEVER_READ, Series
-from loadgen.outcome import DESCRIPTIONS, Outcome
+from loadgen.outcome import Outcome, described
 from loadgen.sample import MIDDLE_ROLES, ROLE_CLIENT, ROLE_GENERATOR, ROLE_SERVER, Sample
 from loadgen.sampling.pace import Backoff
 from loadgen.summary import Cause, Evidence, Latency, MetricRange, Number
@@ -185,14 +185,14 @@ class Observation:
         own = _GIVEN_UP * len(self.config.addresses) * tries
         return sum(self.change(name, self.server, since, until) for name in names) > own
 
-    def count_evidence(self, outcome: Outcome, count: int) -> Evidence:
+    def count_evidence(self, outcome: str, count: int) -> Evidence:
         """Return an outcome's count as evidence."""
         return Evidence(
             metric=f"{PREFIX}outcome_{outcome}",
             value=count,
             role=ROLE_GENERATOR,
             at=self.first_at(f"outcome_{outcome}"),
-            text=f"{count:,} × {DESCRIPTIONS[outcome]}",
+            text=f"{count:,} × {described(outcome)}",
         )
 
 
@@ -224,7 +224,7 @@ class Ledger:
         """Return how many failures of these outcomes are still open."""
         return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
 
-    def take(self, outcomes: Iterable[Outcome], most: int | None = None) -> int:
+    def take(self, outcomes: Iterable[str], most: int | None = None) -> int:
         """Take up to `most` failures of these outcomes off the ledger; return how many."""
         taken = 0
         for outcome in outcomes:

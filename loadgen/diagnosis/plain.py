@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from loadgen.diagnosis.causes import GENERATOR_SATURATED, PLAIN, UNEXPLAINED
 from loadgen.diagnosis.observation import Ledger, Observation
-from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_GENERATOR
 from loadgen.summary import Cause, Evidence
 
@@ -42,11 +41,11 @@ def generator_saturated(observation: Observation, ledger: Ledger) -> list[Cause]
 def unexplained(observation: Observation, ledger: Ledger) -> list[Cause]:
     """Return what is still open, with what was ruled out."""
     evidence = [
-        observation.count_evidence(Outcome(outcome), count)
+        observation.count_evidence(outcome, count)
         for outcome, count in ledger.outcomes.items()
         if count
     ]
-    count = ledger.take([Outcome(outcome) for outcome in ledger.outcomes])
+    count = ledger.take(list(ledger.outcomes))
     if not count:
         return []
     ruled_out = "; ".join(ledger.ruled_out)

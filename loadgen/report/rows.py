@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from loadgen.outcome import DESCRIPTIONS, Outcome
+from loadgen.outcome import described
 from loadgen.report import numbers
 from loadgen.summary import Blame, Cause, Clock, Number, Summary
 from loadgen.thresholds import LATENCIES
@@ -153,9 +153,9 @@ def outcomes(summaries: Sequence[Summary]) -> list[dict[str, str]]:
             total[name] = total.get(name, 0) + number
     due = sum(summary.scheduled for summary in summaries)
     rows = [
-        (name.replace("_", " "), number, DESCRIPTIONS.get(Outcome(name), ""))
+        (name.replace("_", " "), number, described(name))
         for name, number in sorted(total.items(), key=lambda item: -item[1])
-        if number and name in set(Outcome)
+        if number
     ]
     for label, field, description in _BESIDES:
         number = sum(getattr(summary, field) for summary in summaries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from loadgen.outcome import DESCRIPTIONS, Outcome
+from loadgen.outcome import Outcome, described
 from loadgen.report.numbers import count, sentence
 from loadgen.report.page.figures import Course, Curve, Figure, Ink, Plates
 from loadgen.report.page.marks import markers
@@ -162,7 +162,7 @@ def _losses(courses: Sequence[Course], x: list[float]) -> Figure:
         for line in _lines(courses, readers, x)
         if line.label.endswith("never started") or _top([line]) > 0
     ]
-    notes = [f"{name.replace('_', ' ')}: {DESCRIPTIONS[Outcome(name)]}." for name in outcomes]
+    notes = [f"{name.replace('_', ' ')}: {described(name)}." for name in outcomes]
     return Figure(
         id="losses",
         title="Connections lost, by outcome",

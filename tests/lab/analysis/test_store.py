@@ -1,5 +1,6 @@
 """Reading what an experiment left, whole or cut at any byte."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,44 @@ def test_a_configuration_is_written_as_it_was_read(told: dict[str, Any]) -> None
 def test_what_another_version_says_beyond_that_is_passed_over() -> None:
     found = msgspec.json.decode(b'{"rate": 5, "moon": "full"}', type=ExperimentConfig)
     assert found == ExperimentConfig(rate=5.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"trials.0.arm": "other"}, "is of the arm 'other': there is none"),
+        ({"config.gates": [5]}, "Expected `str`, got `int` - at `$.config.gates[0]`"),
+        ({"config.rate": "1e5"}, "at `$.config.rate`"),
+        ({"trials.0.number": 1e300}, "at `$.trials[0].number`"),
+        ({"arms.0.settings": []}, "Expected `object`, got `array` - at `$.arms[0].settings`"),
+    ],
+)
+def test_what_no_experiment_writes_is_refused_with_its_field(
+    change: dict[str, Any], said: str, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "experiment")
+    path = tmp_path / "experiment" / "experiment.json"
+    record = json.loads(path.read_bytes())
+    for field, value in change.items():
+        *way, last = (int(name) if name.isdigit() else name for name in field.split("."))
+        place = record
+        for name in way:
+            place = place[name]
+        place[last] = value
+    path.write_text(json.dumps(record))
+    missing = load(tmp_path / "experiment").missing
+    assert missing[0].startswith("experiment.json is cut off or damaged (")
+    assert said in missing[0]
+
+
+def test_a_trial_that_leads_outside_is_not_read_and_not_written_to(
+    whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "experiment")
+    outside = tmp_path / "outside"
+    shutil.move(tmp_path / "experiment" / "trials" / "01-after", outside)
+    (tmp_path / "experiment" / "trials" / "01-after").symlink_to(outside)
+    before = {path.name: path.stat().st_mtime_ns for path in outside.iterdir()}
+    comparison = report.write_all(tmp_path / "experiment")
+    assert "trials/01-after lies outside the experiment and is not read" in comparison.missing
+    assert {path.name: path.stat().st_mtime_ns for path in outside.iterdir()} == before

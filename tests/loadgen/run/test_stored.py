@@ -1,6 +1,7 @@
 """Run directories read back, whole or cut off at any byte."""
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from loadgen.report import junit, page, table, text
 from loadgen.run import rundir
 from loadgen.run.stored import StoredError, damage, read, salvage
+from loadgen.sample import Sample, encode_line
 from tests.loadgen.synthetic import Plan, write_run
 
 FILES = (rundir.RUN, rundir.SAMPLES, rundir.HISTOGRAMS, rundir.SUMMARY)
@@ -109,3 +111,72 @@ def test_nothing_there_is_one_clear_line(tmp_path: Path) -> None:
 def test_damage_names_the_files_as_asked(tmp_path: Path) -> None:
     lines = damage(tmp_path, "trials/01-before")
     assert lines == [f"trials/01-before/{file} is missing" for file in FILES[:3]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("config.duration", 0, "Expected `float` >= 1e-06 - at `$.config.duration`"),
+        ("config.rate", 0, "Expected `float` > 0.0 - at `$.config.rate`"),
+        ("config.rate", 1e308, "Expected `float` <= 10000000.0 - at `$.config.rate`"),
+        ("config.rate", None, "schedule 'constant' needs --rate"),
+        ("config.schedule", "bogus", "'bogus' is not a schedule"),
+        ("config.shard", [0, 0], "Expected `int` >= 1 - at `$.config.shard[1]`"),
+        ("config.shard", [2, 2], "shard 2 of 2, counted from 0 - at `$.config`"),
+        ("config.workers", 10**9, "Expected `int` <= 4096 - at `$.config.workers`"),
+        ("config.protocol", "gopher", "unknown protocol 'gopher'"),
+        ("config.thresholds", ["bogus"], "a threshold is METRIC: AGGREGATION OPERATOR VALUE"),
+        ("config.addresses", [["nowhere", 1]], "'nowhere' does not appear to be an IPv4 or IPv6"),
+        ("config.addresses", [["::1", 70000]], "at `$.config.addresses[0][1]`"),
+        ("config.op", 5, "Expected `str`, got `int` - at `$.config.op`"),
+        ("late", 1e300, "at `$.late`"),
+        ("sysctls", [], "Expected `object`, got `array` - at `$.sysctls`"),
+    ],
+)
+def test_what_no_run_writes_is_refused_with_its_field(
+    field: str, value: object, said: str, whole: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(whole, path)
+    about = json.loads((path / rundir.RUN).read_bytes())
+    *way, last = field.split(".")
+    place = about
+    for name in way:
+        place = place[name]
+    place[last] = value
+    (path / rundir.RUN).write_text(json.dumps(about))
+    [line] = damage(path)
+    assert line.startswith(f"{rundir.RUN} is cut off or damaged (")
+    assert said in line
+    assert line in report(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"t":1e300,"role":"client","values":{}}',
+        b'{"t":-1e300,"role":"client","values":{}}',
+        b'{"t":NaN,"role":"client","values":{}}',
+        b'{"t":1,"role":"\\u001b[2J","values":{}}',
+        b'{"t":1,"role":"client","values":{"x":1e300}}',
+        b'{"t":1,"role":"client","values":{"x":1' + b"0" * 5000 + b"}}",
+        b'{"t":1,"role":"client","values":{"\xff":1}}',
+        b'{"t":1,"role":"client","values":' + b"[" * 100_000,
+    ],
+)
+def test_a_sample_that_cannot_be_is_passed_over(line: bytes, whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    before = rundir.read_samples(tmp_path / "run")
+    with (tmp_path / "run" / rundir.SAMPLES).open("ab") as file:
+        file.write(line + b"\n")
+    assert rundir.read_samples(tmp_path / "run") == before
+
+
+def test_an_outcome_of_another_version_is_shown_under_its_name(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    last = rundir.read_samples(tmp_path / "run")[-3]
+    values = {**last.values, "generator_outcome_bogus": 3}
+    with (tmp_path / "run" / rundir.SAMPLES).open("ab") as file:
+        file.write(encode_line(Sample(last.t + 1, last.role, values)))
+    assert report(tmp_path / "run") == []
+    assert salvage(tmp_path / "run").summary.outcomes["bogus"] == 3
