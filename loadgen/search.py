@@ -14,7 +14,8 @@ idle start, `loadgen watch` what the next connect() costs as things stand.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from loadgen.errors import ChurnlabError
@@ -55,8 +56,8 @@ def version_of(release: str) -> tuple[int, int]:
 class Kernel:
     """How this kernel looks for a port, and when it reuses one.
 
-    By release, as the commits were merged; a distribution that brings a change back to an older
-    kernel behaves as the newer one, which `lab sweep --validate` shows.
+    By release, as the commits were merged. The stable series and distributions bring changes back to
+    older kernels: what was seen goes before what the number says.
     """
 
     parity_first: bool = True
@@ -76,14 +77,18 @@ class Kernel:
     since 6.14 it rests for tcp_tw_reuse_delay (19ce8cd30465, ca6a6f93867a)."""
 
     @classmethod
-    def of(cls, release: str) -> Kernel:
+    def of(cls, release: str, seen: Mapping[str, bool] | None = None) -> Kernel:
         """Return what a kernel of this release does, such as `6.18.44-generic`.
+
+        Args:
+            release: see above.
+            seen: what it was seen to do, by field; others than these fields are passed over.
 
         Raises:
             CapacityError: when it does not begin with two numbers.
         """
         version = version_of(release)
-        return cls(
+        kernel = cls(
             parity_first=version >= (4, 2),
             socket_range=version >= (6, 3),
             socket_range_in_order=version >= (6, 8),
@@ -91,6 +96,8 @@ class Kernel:
             whole_seconds=version < (6, 14),
             nat_evicts=version >= (6, 5),
         )
+        names = {field.name for field in fields(cls)}
+        return replace(kernel, **{k: v for k, v in (seen or {}).items() if k in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

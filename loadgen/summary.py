@@ -248,6 +248,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     trio: str | None = None
     churnlab: str | None = None
     """Versions."""
+    behaviour: dict[str, bool] | None = None
+    """What the kernel was seen to do when it looks for a port, by the fields of `search.Kernel`; None
+    where it was not tried, and its release has to tell."""
     guest: dict[str, str] | None = None
     """In a virtual machine, what is known of the machine around it: `accelerator` (kvm or emulation),
     `host`, `host_kernel`, …"""

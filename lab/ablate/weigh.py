@@ -66,7 +66,7 @@ def _situation(
         if trial.arm != arm or summary is None:
             continue
         try:
-            return situation_of(summary, trial.sysctls)
+            return situation_of(summary, trial.sysctls, seen=experiment.environment.behaviour)
         except (CapacityError, ValueError):
             # A setting that no model of today knows; the arm goes without its forecast.
             return None

@@ -42,7 +42,10 @@ class Reach:
 
 
 def first_reach(
-    summary: Summary, arms: Mapping[str, Mapping[str, Mapping[str, str]]], rate: float
+    summary: Summary,
+    arms: Mapping[str, Mapping[str, Mapping[str, str]]],
+    rate: float,
+    seen: Mapping[str, bool] | None = None,
 ) -> Reach | None:
     """Return which limit some arm reaches first; None when none does, as far as the model knows.
 
@@ -50,6 +53,7 @@ def first_reach(
         summary: of any run at the site, such as the closed loop's that found the rate.
         arms: each one's settings, by role and dotted key.
         rate: connections a second.
+        seen: what the kernel was seen to do.
     """
     config = replace(
         summary.config, rate=rate, duration=LONGEST, schedule="constant", closed_loop=False
@@ -57,7 +61,7 @@ def first_reach(
     found: list[Reach] = []
     for arm, sysctls in arms.items():
         try:
-            situation = situation_of(replace(summary, config=config), sysctls)
+            situation = situation_of(replace(summary, config=config), sysctls, seen=seen)
         except CapacityError:
             continue
         first = None if situation is None else forecast(situation).first_loss

@@ -44,6 +44,7 @@ def situation_of(
     *,
     nat_ports: tuple[int, int] | None = None,
     service: float = 0.0,
+    seen: Mapping[str, bool] | None = None,
 ) -> Situation | None:
     """Return the situation that a run was in; None for one that the model does not describe.
 
@@ -55,6 +56,7 @@ def situation_of(
         sysctls: read back in its namespaces, by role and dotted key.
         nat_ports: what the NAT's rule names.
         service: seconds that a server took for a connection's requests.
+        seen: what the kernel was seen to do; None to go by its release.
 
     Raises:
         CapacityError: when a setting or an option cannot be.
@@ -87,7 +89,7 @@ def situation_of(
         nat_ports=nat_ports,
     )
     settings = Settings.of(client, sysctls.get(ROLE_SERVER), sysctls.get(ROLE_NAT))
-    kernel = Kernel.of(summary.environment.kernel or "")
+    kernel = Kernel.of(summary.environment.kernel or "", seen)
     return Situation(load=load, settings=settings, kernel=kernel)
 
 
@@ -209,7 +211,12 @@ def _rows(
     counted: Sequence[Summary],
 ) -> list[Prediction]:
     config = experiment.config
-    situation = situation_of(counted[0], sysctls, nat_ports=config.nat_ports or None)
+    situation = situation_of(
+        counted[0],
+        sysctls,
+        nat_ports=config.nat_ports or None,
+        seen=experiment.environment.behaviour,
+    )
     if situation is None:
         return []
     found = forecast(situation)

@@ -18,6 +18,7 @@ from lab.testbed.host import journal
 from lab.testbed.host.journal import JournalError
 from lab.testbed.processes import tool
 from loadgen.run.resolve import usable_cpus
+from loadgen.search import Kernel
 
 _PROBE_WITHIN: Final = 60
 _FEW_DESCRIPTORS: Final = 10_000
@@ -81,11 +82,31 @@ def kernel(probed: Probed) -> list[Check]:
             "modprobe tcp_diag. Without it ports in use and accept queues are not sampled",
         ),
     }
-    return [
+    rows = [
         _tried(_KERNEL, name, why_not, works="works", remedy=remedy)
         for name, (why_not, remedy) in tell.items()
         if why_not != "not tried"
     ]
+    if probed.behaviour:
+        rows.append(_row(_KERNEL, "port search", "ok", _search(probed.behaviour)))
+    return rows
+
+
+_SEARCHES: Final = {
+    "parity_first": ("ports of one parity first", "all ports in turn"),
+    "skips": ("in random steps", "one after the other"),
+    "whole_seconds": ("tcp_tw_reuse by whole seconds", "tcp_tw_reuse by milliseconds"),
+}
+
+
+def _search(seen: Mapping[str, bool]) -> str:
+    """Return how connect() finds a port, and what of it this release does not tell."""
+    words = ", ".join(pair[not seen[name]] for name, pair in _SEARCHES.items() if name in seen)
+    usual = Kernel.of(os.uname().release)
+    other = [name for name, value in seen.items() if getattr(usual, name) != value]
+    if not other:
+        return words
+    return f"{words}; not as its release says: {', '.join(other)}"
 
 
 def conntrack() -> list[Check]:

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from lab.testbed.base import TestbedError
+from lab.testbed.behaviour import behaviour
 from lab.testbed.netns import NetnsTestbed, delay, pair
 from lab.testbed.tracking import enable
 from lab.testbed.userns import ensure_privileges
@@ -51,6 +52,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     sock_diag: str = "not tried"
     tw_reuse: str = "not tried"
     tw_reuse_delay: str = "not tried"
+    behaviour: dict[str, bool] = msgspec.field(default_factory=dict)
+    """How connect() was seen to look for a port."""
 
 
 def tracked() -> int | None:
@@ -152,6 +155,7 @@ def probe() -> Probed:
             sock_diag=_tried(lambda: run_inside(client, _diag)),
             tw_reuse=run_inside(client, lambda: _exists("tcp_tw_reuse")),
             tw_reuse_delay=run_inside(client, lambda: _exists("tcp_tw_reuse_delay")),
+            behaviour=behaviour(),
         )
 
 

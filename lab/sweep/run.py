@@ -19,10 +19,10 @@ from lab.sweep.records import Capacity, Probe, Sweep, SweepConfig
 from lab.sweep.search import STEP, Bracketing, TrialEnd
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Testbed, Tuned
+from lab.testbed.behaviour import behaviour, described
 from lab.trials.trial import Observed, TrialError, observe
 from loadgen.config import LoadOptions
 from loadgen.files import write_whole, writing
-from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import Summary, encode
 
@@ -213,7 +213,7 @@ class Sweeper:
             settings=Settings.of(
                 observed.in_force.get(ROLE_CLIENT, {}), observed.in_force.get(ROLE_SERVER)
             ),
-            kernel=Kernel.of(observed.summary.environment.kernel or ""),
+            kernel=Kernel.of(observed.summary.environment.kernel or "", behaviour()),
         )
         short = replace(situation.load, duration=plan.duration)
         return forecast(replace(situation, load=short)), forecast(situation)
@@ -237,7 +237,7 @@ class Sweeper:
             started_at=self._started_at,
             finished=self._finished,
             config=config,
-            environment=environment.describe(),
+            environment=described(),
             closed_loop_rate=self._closed_loop,
             capacities=list(self._found),
         )

@@ -16,13 +16,13 @@ from lab.sweep.cases import TOLERANCES, Case
 from lab.sweep.records import ValidatedFigure, Validation
 from lab.sysctl.tuning import Tuning, combine, parse
 from lab.testbed.base import SitePlan, Tuned, UntestableError
+from lab.testbed.behaviour import behaviour, described
 from lab.testbed.faults import parse_fault
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.tracked import TrackedTestbed
 from lab.trials.trial import MAX_REPETITIONS, TrialError, observe
 from loadgen.config import LoadOptions
 from loadgen.files import writing
-from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT, ROLE_PROXY, ROLE_SERVER
 
 VALIDATION: str = "validation.json"
@@ -91,7 +91,11 @@ async def check(case: Case, directory: Path) -> ValidatedFigure:
         except UntestableError as error:
             return _unmeasured(case, None, f"not testable here: {error}", run)
         situation = situation_of(
-            observed.summary, observed.in_force, nat_ports=plan.nat_ports, service=case.service
+            observed.summary,
+            observed.in_force,
+            nat_ports=plan.nat_ports,
+            service=case.service,
+            seen=behaviour(),
         )
         assert situation is not None
         if plan.topology == "proxy":
@@ -185,6 +189,6 @@ class Validator:
         """Return what was measured so far."""
         return Validation(
             started_at=self._started_at,
-            environment=environment.describe(),
+            environment=described(),
             checks=list(self._checks),
         )

@@ -38,12 +38,12 @@ from lab.sysctl.apply import Applied
 from lab.sysctl.effect import deciding, differing, only_tracking
 from lab.sysctl.tuning import Tuning
 from lab.testbed.base import SitePlan, Testbed, Tuned
+from lab.testbed.behaviour import behaviour, described
 from lab.testbed.faults import Fault
 from lab.trials.trial import Observed, counts, observe, suffix
 from loadgen.config import LoadOptions
 from loadgen.errors import ChurnlabError
 from loadgen.files import write_whole, writing
-from loadgen.run import environment
 from loadgen.sample import ROLE_CLIENT
 from loadgen.summary import Summary, encode
 
@@ -303,7 +303,7 @@ class Conductor:
                 name: _settings(observed.in_force, applied, named=named)
                 for name, applied in held.items()
             }
-            reach = first_reach(summary, arms, rate)
+            reach = first_reach(summary, arms, rate, behaviour())
             duration = max(USUAL, 0.0 if reach is None else reach.duration)
         found = Calibration(rate=rate, ceiling=ceiling, duration=duration, reach=reach)
         self._progress.calibrated(found)
@@ -344,7 +344,7 @@ class Conductor:
             started_at=self._started_at,
             finished=finished,
             config=msgspec.structs.replace(self._config, notes=self._notes),
-            environment=environment.describe(),
+            environment=described(),
             arms=[
                 Arm(
                     name=name,

@@ -21,6 +21,7 @@ from lab.plan import Plan, make, sysctl_file
 from lab.sysctl.reading import read
 from lab.sysctl.tuning import Tuning, TuningError, combine, parse
 from lab.testbed.base import SitePlan
+from lab.testbed.behaviour import behaviour
 from lab.testbed.fresh import fresh_values
 from loadgen.config import LoadOptions
 from loadgen.sample import BOX_ROLES, ROLE_CLIENT, ROLE_SERVER
@@ -145,9 +146,10 @@ def plan_for(
     Raises:
         CapacityError: when a setting cannot be.
     """
+    seen = behaviour() if release is None else None
     release = release or os.uname().release
     load = replace(demand, tracked=demand.tracked and TRACKED_MOST in known)
-    situation = Situation(load=load, settings=Settings.of(known), kernel=Kernel.of(release))
+    situation = Situation(load=load, settings=Settings.of(known), kernel=Kernel.of(release, seen))
     return make(situation, known, tuning=tuning, kernel=release)
 
 
