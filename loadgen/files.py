@@ -175,6 +175,34 @@ def write_result(path: str | Path, data: bytes) -> None:
         raise unwritten(OSError(error.errno, error.strerror), Path(path)) from error
 
 
+def check_results(*paths: str | Path | None) -> None:
+    """Find out, before the work, whether `write_result` can write these; None and `-` are none.
+
+    Nothing changes: a file is made beside the name, as it is for writing, and taken away again.
+
+    Raises:
+        WriteError: for the first that cannot be written.
+    """
+    for path in paths:
+        if path is None or str(path) == "-":
+            continue
+        target = Path(os.path.realpath(path))
+        try:
+            with suppress(FileNotFoundError):
+                kind = os.stat(target).st_mode  # noqa: PTH116 - Path's own swallows a name too long
+                if stat.S_ISDIR(kind):
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                if not stat.S_ISREG(kind):
+                    continue  # opening a pipe is an event for its reader
+            if not target.parent.is_dir():
+                raise WriteError(f"cannot write {path}: there is no directory {Path(path).parent}")
+            descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+            os.close(descriptor)
+            Path(temporary).unlink()
+        except OSError as error:
+            raise unwritten(OSError(error.errno, error.strerror), Path(path)) from error
+
+
 def write_all(stream: IO[bytes], data: bytes) -> None:
     """Write to an unbuffered file until all is written, or nothing more can be.
 

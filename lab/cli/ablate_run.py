@@ -27,7 +27,7 @@ from lab.trials.experiment import USUAL, Conductor, ExperimentPlan
 from lab.tunings import demand_of, load
 from loadgen.cli.group import say, tell
 from loadgen.errors import Exit
-from loadgen.files import ReadError, read_record, write_whole, writing
+from loadgen.files import ReadError, check_results, read_record, write_whole, writing
 from loadgen.summary import encode
 from loadgen.units import format_duration
 
@@ -45,6 +45,7 @@ def execute(options: AblateOptions, out: Path) -> Exit:
             WriteError, as their docstrings say.
     """
     asked, site = options.load(), options.site()
+    check_results(options.json_file)
     ensure_privileges()
     tuning = load(options.after, demand_of(asked, site))
     tracked = _tracked(options.conntrack, tuning)

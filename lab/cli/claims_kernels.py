@@ -24,7 +24,7 @@ from lab.vm.cache import cache_directory
 from lab.vm.names import VmError
 from loadgen.cli.group import say
 from loadgen.errors import ChurnlabError, Exit
-from loadgen.files import ReadError, read_record, writing
+from loadgen.files import ReadError, check_results, read_record, writing
 from loadgen.foreign import Harmless, harmless
 
 HERE: Final = "here"
@@ -62,6 +62,7 @@ def execute(
         Interrupted: by Ctrl-C in a guest.
         WriteError: when a file cannot be written.
     """
+    check_results(json_file)
     found = [claims for path in stored for claims in read(path)]
     if out is not None:
         with writing(out):

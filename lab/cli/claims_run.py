@@ -30,7 +30,7 @@ from lab.testbed.processes import slowness
 from lab.testbed.userns import ensure_privileges
 from loadgen.cli.group import write_to
 from loadgen.errors import Exit
-from loadgen.files import write_whole, writing
+from loadgen.files import check_results, write_whole, writing
 from loadgen.foreign import Harmless
 from loadgen.run.environment import describe
 
@@ -69,6 +69,7 @@ def execute(
         WriteError: when a file cannot be written.
         KeyboardInterrupt: when interrupted before anything was decided.
     """
+    check_results(json_file)
     ensure_privileges()
     with ExitStack() as stack:
         pair(stack)  # what cannot be had at all is said once, not for each experiment

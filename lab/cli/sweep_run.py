@@ -21,7 +21,7 @@ from lab.testbed.netns import NetnsTestbed
 from lab.testbed.userns import ensure_privileges
 from lab.tunings import builtin_names, demand_of, load
 from loadgen.errors import Exit
-from loadgen.files import write_whole, writing
+from loadgen.files import check_results, write_whole, writing
 from loadgen.summary import encode
 
 
@@ -61,6 +61,7 @@ def sweep(options: SweepOptions, out: Path) -> Exit:
         ChurnlabError: TuningError, TestbedError, TrialError or WriteError, as their docstrings say.
     """
     asked, site = options.load(), options.site()
+    check_results(options.json_file)
     demand = demand_of(asked, site)
     ensure_privileges()
     tunings = tuple(load(name, demand) for name in options.tunings or builtin_names())
@@ -110,6 +111,7 @@ def validate(options: SweepOptions, out: Path) -> Exit:
         for case in cases:
             print(f"{case.name:<22} {case.situation}: {case.what}")
         return Exit.PASS
+    check_results(options.json_file)
     ensure_privileges()
     NetnsTestbed().check()
     progress = SweepStatus(quiet=options.quiet)

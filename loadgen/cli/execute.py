@@ -26,7 +26,7 @@ from loadgen.cli.spoken import (
 from loadgen.config import LoadOptions, RunConfig
 from loadgen.engine.library_client import unsupported
 from loadgen.errors import Exit
-from loadgen.files import WriteError, writing
+from loadgen.files import WriteError, check_results, writing
 from loadgen.report import junit, page, text
 from loadgen.run import stored
 from loadgen.run.coordinator import Coordinator
@@ -192,7 +192,7 @@ def execute(options: LoadOptions, results: Results, *, start_at: str | None = No
     config = build_config(options)
     credentials = credentials_of(targets_of(options), options.password_file)
     moment = parse_start(start_at)
-    check_places(results.json_file, results.junit)
+    check_results(results.json_file, results.junit)
     out = results.out or new_directory()
     try:
         directory = RunDirectory(out)
@@ -236,17 +236,6 @@ def deliver(
         say(str(lost[0]))
     code = exit_code(summary)
     return Exit.INVALID if lost and code is Exit.PASS else code
-
-
-def check_places(*paths: str | Path | None) -> None:
-    """Check before the run that its results can be written after it.
-
-    Raises:
-        ValueError: naming the file whose directory is missing.
-    """
-    for path in paths:
-        if path not in {None, "-"} and not Path(str(path)).parent.is_dir():
-            raise ValueError(f"cannot write {path}: there is no directory {Path(str(path)).parent}")
 
 
 def new_directory() -> Path:

@@ -12,11 +12,11 @@ from typing import Final
 
 import trio
 
-from loadgen.cli.execute import DEFAULT_RATE, Results, check_places, deliver, new_directory
+from loadgen.cli.execute import DEFAULT_RATE, Results, deliver, new_directory
 from loadgen.cli.group import tell
 from loadgen.config import LoadOptions
 from loadgen.errors import Exit
-from loadgen.files import WriteError, writing
+from loadgen.files import WriteError, check_results, writing
 from loadgen.fleet import conduct, home
 from loadgen.fleet.conduct import Conductor, Launcher, Nobody
 from loadgen.fleet.errors import FleetError
@@ -98,7 +98,7 @@ def execute(load: LoadOptions, wanted: FleetOptions, results: Results) -> Exit:
         FleetError: for a fleet that cannot begin.
     """
     check(load, wanted)
-    check_places(results.json_file, results.junit)
+    check_results(results.json_file, results.junit)
     launcher, seats, host = _launcher(wanted, quiet=results.quiet)
     wanted_host, port = wanted.collector or ("", 0)
     fleet = Fleet(

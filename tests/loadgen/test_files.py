@@ -16,6 +16,8 @@ from loadgen.files import (
     LONGEST_LINE,
     MissingError,
     ReadError,
+    WriteError,
+    check_results,
     inside,
     last_byte,
     read_lines,
@@ -34,6 +36,19 @@ def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
         write_whole(path, data)
         assert path.read_bytes() == data
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whether_a_result_can_be_written_is_known_before_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    old = tmp_path / "old"
+    old.write_text("mine")
+    check_results(None, "-", old, tmp_path / "new", str(tmp_path / "link"), "/dev/null")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    for path in ("/proc/x", tmp_path, tmp_path / "no" / "x", tmp_path / ("x" * 300), old / "x"):
+        with pytest.raises(WriteError, match=r"cannot write .*x|Is a directory"):
+            check_results("-", path)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_its_mode_is_what_the_umask_leaves(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ Done = subprocess.CompletedProcess[str]
 
 CASES: list[tuple[list[str], str]] = [
     (["run", "--nonsense"], "--nonsense"),
+    (["run", "--json", "/proc/x"], "cannot write /proc/x: No such file"),
+    (["run", "--junit", "nowhere/x.xml"], "nowhere/x.xml: there is no directory nowhere"),
+    (["run", "--json", "x" * 300], "File name too long"),
+    (["run", "--seed", "9" * 30], "'--seed'"),
     (["run", "--rate", "0"], "'0': a rate is above 0"),
     (["run", "--rate", "fast"], "'fast' is not a rate"),
     (["run", "--rate", "auto"], "'--rate': auto is the lab's"),
