@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from loadgen.accounting.latency import IntervalHistogram, bucket
 from loadgen.accounting.messages import LATENCIES, LATENESS, Totals
 from loadgen.accounting.sums import values_of
@@ -75,7 +73,7 @@ def write(
     """
     dice = random.Random(seed)
     directory = RunDirectory(path)
-    directory.write_run(msgspec.to_builtins(_about(config)))
+    directory.write_run(_about(config))
     seconds = int(config.duration)
     for number in range(seconds * TICKS + 1):
         t = number / TICKS

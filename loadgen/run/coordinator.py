@@ -16,7 +16,6 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
-import msgspec
 import trio
 
 from loadgen import __version__, thresholds
@@ -102,7 +101,7 @@ class Coordinator:
                     seed, config, self._credentials, abandon_on_cancel=True
                 ),
             )
-            self._directory.write_run(msgspec.to_builtins(about))
+            self._directory.write_run(about)
             if self._directory.unwritten is not None:
                 raise self._directory.unwritten
             try:
@@ -112,7 +111,7 @@ class Coordinator:
                     worker.close()
             self._ended.sampler_overruns = readers.sampler.overruns
             about.ended = self._ended
-            self._directory.write_run(msgspec.to_builtins(about))
+            self._directory.write_run(about)
             summary = conclude(about, self._directory.samples(), self._recorder.histograms)
             self._directory.write_summary(summary)
             return summary
@@ -146,7 +145,7 @@ class Coordinator:
         about.late = max(0.0, -wait)
         origin = time.monotonic() + wait + config.warmup
         about.origin = origin
-        self._directory.write_run(msgspec.to_builtins(about))
+        self._directory.write_run(about)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._obey_signals, nursery.cancel_scope)
             nursery.start_soon(partial(self._sample, readers, origin))
@@ -262,7 +261,7 @@ class Coordinator:
                 write = partial(self._directory.write_snapshot, snapshots.file_of(outcome), kept)
                 if await trio.to_thread.run_sync(write):
                     about.snapshots.append(snapshots.note(kept))
-            self._directory.write_run(msgspec.to_builtins(about))
+            self._directory.write_run(about)
 
     def _check_room(self) -> None:
         """End the run as soon as a file of it cannot be written."""

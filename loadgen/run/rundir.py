@@ -65,7 +65,7 @@ class RunDirectory:
             self._histograms = _Growing(path / HISTOGRAMS)
             self._histograms.add(hlog.HEADER.encode())
 
-    def write_run(self, about: Mapping[str, Any]) -> None:
+    def write_run(self, about: msgspec.Struct) -> None:
         """Write `run.json`: what is known before the first arrival."""
         self._try(partial(write_about, self.path, about))
 
@@ -150,7 +150,7 @@ class _Growing:
         self._file.close()
 
 
-def write_about(path: Path, about: Mapping[str, Any]) -> None:
+def write_about(path: Path, about: msgspec.Struct | Mapping[str, Any]) -> None:
     """Write a run directory's `run.json`, whole or not at all."""
     write_whole(path / RUN, msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
 

@@ -113,7 +113,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
         else {},
         ended=None if plan.cut is not None else Ended(elapsed=plan.duration),
     )
-    directory.write_run(msgspec.to_builtins(about))
+    directory.write_run(about)
     samples: list[Sample] = []
     intervals: list[IntervalHistogram] = []
     scheduled = ok = failed = dropped = 0.0
@@ -303,7 +303,7 @@ def write_run(path: Path, plan: Plan, seed: int) -> Summary:
             else [],
         ),
     )
-    directory.write_run(msgspec.to_builtins(msgspec.structs.replace(about, snapshots=snapshots)))
+    directory.write_run(msgspec.structs.replace(about, snapshots=snapshots))
     if plan.cut is None:
         directory.write_summary(summary)
     directory.close()

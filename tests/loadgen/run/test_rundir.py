@@ -45,7 +45,7 @@ INTERVALS = [
 def written(tmp_path: Path) -> Path:
     """A finished run directory."""
     directory = RunDirectory(tmp_path / "run")
-    directory.write_run(msgspec.to_builtins(about(ended=Ended(elapsed=0.5))))
+    directory.write_run(about(ended=Ended(elapsed=0.5)))
     directory.add_samples(SAMPLES[:2])
     directory.add_samples(SAMPLES[2:])
     directory.add_intervals(INTERVALS)

@@ -107,7 +107,7 @@ def merge(directory: Path, files: Iterable[Path]) -> list[str]:
     if added:
         merged = sorted([*run.samples, *added], key=lambda item: item.t)
         (directory / rundir.SAMPLES).write_bytes(b"".join(map(sample.encode_line, merged)))
-        rundir.write_about(directory, msgspec.to_builtins(about))
+        rundir.write_about(directory, about)
         rundir.write_summary(directory, stored.read(directory).summary())
     return problems
 
