@@ -23,7 +23,8 @@ from lab.testbed.netns import NetnsTestbed
 from lab.testbed.processes import tool
 from lab.testbed.tracked import TrackedTestbed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import USUAL, Conductor, ExperimentPlan
+from lab.trials.experiment import Conductor
+from lab.trials.plan import USUAL, ExperimentPlan
 from lab.tunings import demand_of, load
 from loadgen.cli.group import say, tell
 from loadgen.errors import Exit

@@ -21,7 +21,8 @@ from lab.testbed.host.testbed import HostTuned
 from lab.testbed.netns import NetnsTestbed
 from lab.testbed.servers import kind_of, require, self_signed
 from lab.testbed.userns import ensure_privileges
-from lab.trials.experiment import USUAL, ExperimentPlan, run
+from lab.trials.experiment import run
+from lab.trials.plan import USUAL, ExperimentPlan
 from lab.tunings import demand_of, load_for
 from loadgen.errors import Exit
 from loadgen.files import NoRoomError

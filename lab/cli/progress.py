@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from lab.capacity import LIMITS
 from lab.report.trial_line import trial_line
-from lab.trials.experiment import USUAL, Calibration, ExperimentPlan
+from lab.trials.plan import USUAL, Calibration, ExperimentPlan
 from loadgen.foreign import harmless
 from loadgen.summary import Summary
 from loadgen.units import format_duration

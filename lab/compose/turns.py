@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.analysis.records import AFTER, BEFORE
-from lab.trials.experiment import order
+from lab.trials.plan import order
 from loadgen.errors import ChurnlabError
 
 ARMS: Final = (BEFORE, AFTER)

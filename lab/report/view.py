@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from lab.analysis import text
 from lab.analysis.compare import METRICS, TITLES
@@ -31,17 +31,25 @@ from loadgen.units import format_duration
 Tone = Literal["good", "bad", "warn", "calm", "mask", "idle"]
 """The colour of a verdict; each has one of its own on the page and on a terminal."""
 
-LABELS: Final[dict[VerdictName, tuple[Tone, str, str]]] = {
-    "prevents": ("good", "✓", "Prevents the failures"),
-    "reduces": ("good", "↓", "Reduces the failures"),
-    "hides": ("mask", "≈", "Hides the failures, does not prevent them"),
-    "no_effect": ("calm", "=", "No detectable effect"),
-    "worse": ("bad", "✗", "Makes it worse"),
-    "not_exercised": ("idle", "∅", "Nothing was put to the test"),
-    "inconclusive": ("warn", "?", "Inconclusive"),
-    "generator_limited": ("warn", "!", "Not measured: the generator was the limit"),
+
+class Look(NamedTuple):
+    """How a verdict is shown. The tone is never the only bearer of the meaning."""
+
+    tone: Tone
+    sign: str
+    words: str
+
+
+LABELS: Final[dict[VerdictName, Look]] = {
+    "prevents": Look("good", "✓", "Prevents the failures"),
+    "reduces": Look("good", "↓", "Reduces the failures"),
+    "hides": Look("mask", "≈", "Hides the failures, does not prevent them"),
+    "no_effect": Look("calm", "=", "No detectable effect"),
+    "worse": Look("bad", "✗", "Makes it worse"),
+    "not_exercised": Look("idle", "∅", "Nothing was put to the test"),
+    "inconclusive": Look("warn", "?", "Inconclusive"),
+    "generator_limited": Look("warn", "!", "Not measured: the generator was the limit"),
 }
-"""By verdict: tone, sign and words. The tone is never the only bearer of the meaning."""
 
 
 def _estimate(metric: MetricComparison, arm: str) -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from lab.analysis import text
 from lab.capacity import LIMITS
 from lab.report.dotplot import Axis, Kind, Mark, PlotRow, draw
 from lab.report.sheet import Plot, Section, Sheet, Table
+from lab.report.view import Look
 from lab.sweep.records import Capacity, Sweep, ValidatedFigure, Validation
 from lab.sweep.search import TrialEnd
 from loadgen.summary import Environment
@@ -170,7 +171,7 @@ def _probes(found: Capacity) -> Section:
     )
 
 
-def _sweep_verdict(sweep: Sweep) -> dict[str, Any]:
+def _sweep_verdict(sweep: Sweep) -> tuple[Look, str]:
     found = sweep.capacities
     wrong = [one.tuning for one in found if one.agrees is False]
     right = [one.tuning for one in found if one.agrees and one.measured is not None]
@@ -191,17 +192,18 @@ def _sweep_verdict(sweep: Sweep) -> dict[str, Any]:
     if not sweep.finished:
         parts.append("The sweep was interrupted.")
     if wrong:
-        look: dict[str, Any] = {"tone": "bad", "sign": "✗", "words": "The prediction is off"}
+        look = Look("bad", "✗", "The prediction is off")
     elif right or bounded:
-        look = {"tone": "good", "sign": "✓", "words": "As predicted"}
+        look = Look("good", "✓", "As predicted")
     else:
-        look = {"tone": "warn", "sign": "?", "words": "Nothing was measured"}
-    return look | {"sentence": " ".join(parts) or "No tuning was measured."}
+        look = Look("warn", "?", "Nothing was measured")
+    return look, " ".join(parts) or "No tuning was measured."
 
 
 def sweep_sheet(sweep: Sweep) -> Sheet:
     """Return a sweep as a sheet."""
     config = sweep.config
+    look, sentence = _sweep_verdict(sweep)
     facts = [
         ("Load", f"{_span(sweep)} a trial, closed by the {config.close}"),
         ("Addresses", f"{config.source_addresses} to {config.servers}"),
@@ -219,7 +221,10 @@ def sweep_sheet(sweep: Sweep) -> Sheet:
     return Sheet(
         title=sweep.name,
         kind="measured capacity of tunings",
-        **_sweep_verdict(sweep),
+        tone=look.tone,
+        sign=look.sign,
+        words=look.words,
+        sentence=sentence,
         started_at=sweep.started_at,
         facts=tuple(facts),
         sections=(
@@ -338,15 +343,17 @@ def validation_sheet(validation: Validation) -> Sheet:
         + "."
     )
     if wrong:
-        look: dict[str, Any] = {"tone": "bad", "sign": "✗", "words": "The prediction is off"}
+        look = Look("bad", "✗", "The prediction is off")
     elif silent or not checks:
-        look = {"tone": "warn", "sign": "?", "words": "Not all was measured"}
+        look = Look("warn", "?", "Not all was measured")
     else:
-        look = {"tone": "good", "sign": "✓", "words": "As predicted"}
+        look = Look("good", "✓", "As predicted")
     return Sheet(
         title="prediction against measurement",
         kind="the capacity model on trial",
-        **look,
+        tone=look.tone,
+        sign=look.sign,
+        words=look.words,
         sentence=sentence,
         started_at=validation.started_at,
         facts=(*_place(validation.environment), ("Started", text.moment(validation.started_at))),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab.analysis.store import load
-from lab.trials.experiment import order
+from lab.trials.plan import order
 from loadgen.summary import decode
 
 _BEFORE = "net.ipv4.ip_local_port_range = 20000 20199\nnet.ipv4.tcp_tw_reuse = 0\n"
