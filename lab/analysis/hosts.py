@@ -16,7 +16,7 @@ import msgspec
 
 from lab.analysis.records import HostFigure
 from lab.analysis.text import plural
-from loadgen.diagnosis.causes import HOPS
+from loadgen.diagnosis.kinds import HOPS
 from loadgen.report.rows import ranked_causes
 from loadgen.sample import BOX_ROLES, ROLE_CLIENT, ROLE_SERVER
 from loadgen.summary import MetricRange, Summary

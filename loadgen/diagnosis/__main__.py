@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from loadgen.diagnosis.causes import CATALOGUE, CauseKind, filled
+from loadgen.diagnosis.causes import CATALOGUE
+from loadgen.diagnosis.kinds import CauseKind, filled
 
 _HEAD = """\
 # Causes

@@ -28,11 +28,11 @@ from loadgen.diagnosis.causes import (
     CONNTRACK_DROPS,
     CONNTRACK_FULL,
     FIREWALL,
-    HOPS,
     REVERSE_PATH_FILTER,
     SOFTNET_BACKLOG_FULL,
     UNREACHABLE,
 )
+from loadgen.diagnosis.kinds import HOPS
 from loadgen.diagnosis.listener import listener, time_wait_answers
 from loadgen.diagnosis.middle import nat_exhausted, no_way, unrouted
 from loadgen.diagnosis.observation import Observation

@@ -17,8 +17,8 @@ from loadgen.diagnosis.causes import (
     SERVER_DESCRIPTORS,
     SYN_QUEUE_FULL,
     TIME_WAIT_ANSWERS,
-    CauseKind,
 )
+from loadgen.diagnosis.kinds import CauseKind
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
 from loadgen.metrics import SERVER_LIMITS

@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadgen.diagnosis.causes import (
-    HOPS,
     NAT_PORTS_EXHAUSTED,
     NO_ROUTE_BETWEEN,
     PROXY_DESCRIPTORS,
     PROXY_PORTS_EXHAUSTED,
     PROXY_TAKES_NO_MORE,
 )
+from loadgen.diagnosis.kinds import HOPS
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.diagnosis.suspect import Suspect, replace_evidence
 from loadgen.outcome import Outcome

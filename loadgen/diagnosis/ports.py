@@ -14,8 +14,9 @@ of which is the one that has an errno:
 
 from __future__ import annotations
 
-from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED, CauseKind
+from loadgen.diagnosis.causes import BIND_EARLY, PORT_SEARCH_SLOW, PORTS_EXHAUSTED
 from loadgen.diagnosis.honesty import SEARCH_PORTS
+from loadgen.diagnosis.kinds import CauseKind
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.outcome import Outcome
 from loadgen.sample import ROLE_CLIENT, ROLE_GENERATOR

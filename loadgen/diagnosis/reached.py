@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from loadgen.diagnosis.causes import (
-    HOPS,
-    SYN_COOKIES_SENT,
-    TIME_WAIT_OVERFLOW,
-)
+from loadgen.diagnosis.causes import SYN_COOKIES_SENT, TIME_WAIT_OVERFLOW
+from loadgen.diagnosis.kinds import HOPS
 from loadgen.diagnosis.listener import listener_disabled
 from loadgen.diagnosis.observation import Ledger, Observation
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER

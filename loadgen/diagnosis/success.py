@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadgen.diagnosis.causes import HOPS
+from loadgen.diagnosis.kinds import HOPS
 from loadgen.diagnosis.observation import Observation
 from loadgen.diagnosis.port_use import PortUse
 from loadgen.sample import ROLE_CLIENT, ROLE_SERVER

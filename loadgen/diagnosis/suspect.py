@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from loadgen.diagnosis.causes import CauseKind
+from loadgen.diagnosis.kinds import CauseKind
 from loadgen.summary import Cause, Evidence, Number
 
 
