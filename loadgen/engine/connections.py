@@ -18,7 +18,7 @@ from loadgen.engine.lines import Lines, receive_size
 from loadgen.engine.tally import Tally
 from loadgen.outcome import Outcome, Phase, classify
 from loadgen.protocols import tls
-from loadgen.protocols.parsing import Parser, Reply
+from loadgen.protocols.parsing import Memory, Parser, Reply
 from loadgen.protocols.seam import Request, Script
 from loadgen.protocols.sockets import (
     IP_BIND_ADDRESS_NO_PORT,
@@ -98,6 +98,7 @@ class Connections:
         self._server_closes = config.close == "server"
         self._resets = config.close == "rst"
         self._requests_per_connection = config.requests_per_connection
+        self._memory = Memory()
         self._bind_early = config.bind_early
         self._port_range = (
             None if config.local_port_range is None else port_range(*config.local_port_range)
@@ -253,11 +254,13 @@ class Connections:
                 self._answered(descriptor, attempt, request.usual)
                 return
             assert request.reply is not None  # else the attempt ended when it was sent
-            parser = attempt.parser = Parser(request.reply())
-        reply = parser.feed(data)
+            parser, reply = self._memory.read(request.reply, data)
+            attempt.parser = parser
+        else:
+            reply = parser.feed(data)
         if reply is not None:
             attempt.parser = None
-            self._judge(descriptor, attempt, reply, more=bool(parser.rest))
+            self._judge(descriptor, attempt, reply, more=bool(parser and parser.rest))
 
     def _judge(self, descriptor: int, attempt: Attempt, reply: Reply, *, more: bool) -> None:
         """Go on after a complete reply; `more` came with it, and nobody had asked for that."""

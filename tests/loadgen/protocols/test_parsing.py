@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from loadgen.protocols.parsing import (
     MALFORMED,
     Exactly,
     Literal,
+    Memory,
     Need,
     Parser,
     Reply,
@@ -133,3 +135,20 @@ def test_a_server_that_never_ends_costs_no_memory(need: Need) -> None:
     if isinstance(need, Until):
         assert parser.result is not None
         assert parser.result.outcome is Outcome.MALFORMED_REPLY
+
+
+def test_a_reply_known_by_heart_is_what_reading_it_comes_to() -> None:
+    def begins() -> Steps:
+        line = yield Until(b"\n", 8)
+        return Reply(line.decode())
+
+    memory = Memory()
+    parsers = []
+    for data in (b"one\n", b"one\n", b"one\nmore", b"on", b"one\n", b"two\n", b"two\n"):
+        parser, reply = memory.read(begins, data)
+        parsers.append(parser is not None)
+        assert (reply is None) == (b"\n" not in data)
+        assert reply is None or reply == Parser(begins()).feed(data)
+        assert (parser.rest if parser else b"") == data.partition(b"\n")[2]
+    assert parsers == [True, False, True, True, False, True, False]
+    assert memory.read(partial(begins), b"two\n")[0] is not None, "another's grammar"
