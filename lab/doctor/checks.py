@@ -16,7 +16,7 @@ from lab.doctor.records import Check, Diagnosis, State
 from lab.testbed.base import TestbedError, most_connections
 from lab.testbed.host import journal
 from lab.testbed.host.journal import JournalError
-from lab.testbed.processes import tool
+from lab.testbed.processes import slowness, tool
 from loadgen.run.resolve import usable_cpus
 from loadgen.search import Kernel
 
@@ -265,12 +265,19 @@ def _compose() -> Check:
 
 def _probed() -> Probed:
     """Return what the probe found, or why there was none."""
-    done = subprocess.run(
-        [sys.executable, "-m", "lab.doctor.probe"],
-        capture_output=True,
-        timeout=_PROBE_WITHIN,
-        check=False,
-    )
+    patience = _PROBE_WITHIN * slowness()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "lab.doctor.probe"],
+            capture_output=True,
+            timeout=patience,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Probed(
+            namespaces=f"the probe said nothing within {patience:g} s",
+            remedy="try again when the machine is less busy",
+        )
     try:
         return msgspec.json.decode(done.stdout, type=Probed)
     except msgspec.DecodeError:

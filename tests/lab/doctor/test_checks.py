@@ -112,6 +112,15 @@ def test_a_fresh_namespace_without_rules_tracks_nothing() -> None:
         os.close(namespace)
 
 
+def test_a_probe_that_says_nothing_is_a_row_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_PROBE_WITHIN", 0.001)
+    probed = checks._probed()
+    assert "said nothing within" in probed.namespaces
+    assert probed.remedy
+
+
 @pytest.mark.kernel
 def test_a_visit_to_this_machine(tmp_path: Path) -> None:
     """Everything that the suite itself needs is found, and no engine where there is none."""
