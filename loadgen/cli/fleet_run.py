@@ -15,6 +15,7 @@ import trio
 from loadgen.cli.execute import DEFAULT_RATE, Results, deliver, new_directory
 from loadgen.cli.group import tell
 from loadgen.config import LoadOptions
+from loadgen.config.schedule import parse_schedule
 from loadgen.errors import Exit
 from loadgen.files import WriteError, check_results, writing
 from loadgen.fleet import conduct, home
@@ -26,7 +27,6 @@ from loadgen.fleet.shard import read_key
 from loadgen.run import rundir
 from loadgen.run.live import terminal
 from loadgen.run.resolve import source_toward
-from loadgen.schedule import parse_schedule
 from loadgen.target import parse_target
 from loadgen.thresholds import parse_threshold
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from loadgen.schedule import MOST_RATE
+from loadgen.config.schedule import MOST_RATE
 from loadgen.target import Network
 from loadgen.units import parse_duration, shortened, whole
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from loadgen.accounting.messages import Totals
 from loadgen.config import RunConfig
+from loadgen.config.schedule import ENDLESS, Poisson
 from loadgen.fleet.member import Told
-from loadgen.schedule import ENDLESS, Poisson
 from loadgen.summary import ShardNote
 
 NOT_STARTED: Final = "not_started"

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from loadgen import schedule as schedules
+from loadgen.config import schedule as schedules
 from loadgen.target import Network, Target, is_loopback, parse_target
 from loadgen.units import LONGEST, Count, Seconds, exact, whole
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen.schedule import Constant, Poisson, Ramp, Schedule, Steps, parse_schedule
+from loadgen.config.schedule import Constant, Poisson, Ramp, Schedule, Steps, parse_schedule
 
 _rate = st.floats(0.5, 2000)
 _duration = st.floats(0.05, 3)

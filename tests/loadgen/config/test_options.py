@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from loadgen.config import RunConfig, parse_mix
-from loadgen.schedule import Constant
+from loadgen.config.schedule import Constant
 from loadgen.target import Target
 from tests.loadgen.builders import run_config
 
