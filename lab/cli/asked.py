@@ -47,7 +47,7 @@ class RunOptions:
     duration: float | None
     """Seconds; None for what suits the rate."""
     trials: int
-    testbed: Literal["netns", "docker"]
+    testbed: Literal["netns", "docker", "swarm"]
     image: str
     topology: Topology
     nat_ports: tuple[int, int] | None
@@ -88,6 +88,12 @@ class RunOptions:
             raise ValueError(
                 f"--topology {self.topology} needs --testbed netns: a Docker network has a bridge and "
                 "a firewall of the engine's own, and containers on it see no other host in between"
+            )
+        if self.testbed == "swarm" and (self.faults or self.allow_host_sysctls):
+            flag = "--fault" if self.faults else "--allow-host-sysctls"
+            raise ValueError(
+                f"{flag} is for one machine: the nodes of a swarm have clocks and settings of their "
+                "own; use --testbed docker"
             )
         if self.topology == "nat" and self.nat_room in {None, "auto"} and self.number is None:
             raise ValueError("--topology nat: give --rate as a number, or --nat-room")

@@ -127,6 +127,12 @@ def open_testbed(options: RunOptions, site: SitePlan, stack: ExitStack) -> Testb
                 "--allow-host-sysctls: the Docker engine runs on another kernel than this lab",
                 "run the lab on the engine's own host",
             )
+    elif options.testbed == "swarm":
+        from lab.testbed.docker import swarm
+
+        swarm.check_plan(site)
+        testbed = stack.enter_context(closing(swarm.SwarmTestbed(options.image)))
+        testbed.check()
     else:
         require(kind_of(site))
         ensure_privileges()

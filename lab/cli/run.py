@@ -48,16 +48,17 @@ _EPILOG = (
 )
 @click.option(
     "--testbed",
-    type=click.Choice(["netns", "docker"]),
+    type=click.Choice(["netns", "docker", "swarm"]),
     default="netns",
     show_default=True,
-    help="netns: network namespaces of this machine. docker: containers of an engine.",
+    help="netns: network namespaces of this machine. docker: containers of an engine. swarm: "
+    "clients on every node of a Docker Swarm.",
 )
 @click.option(
     "--image",
     default="churnlab",
     show_default=True,
-    help="What the containers of --testbed docker are made of.",
+    help="What the containers of --testbed docker and swarm are made of.",
 )
 @click.option(
     "--topology",

@@ -47,6 +47,10 @@ class FleetOptions:
     """Seconds that shards may take to come."""
     key: Path | None
     image: str
+    network: str = ""
+    """The swarm's overlay network that shards are on; empty for that of their nodes."""
+    sysctls: tuple[tuple[str, str], ...] = ()
+    """Of each shard's container on such a network."""
 
 
 def for_shards(load: LoadOptions, shards: int) -> LoadOptions:
@@ -80,6 +84,13 @@ def check(load: LoadOptions, wanted: FleetOptions) -> None:
         parse_threshold(expression)
     if load.rate != "max":
         parse_schedule(load.schedule, rate=load.rate or DEFAULT_RATE, duration=load.duration)
+    if wanted.network and wanted.kind != "swarm":
+        raise ValueError("--fleet-network is a network of a swarm's; leave it out")
+    if wanted.sysctls and not wanted.network:
+        raise ValueError(
+            "--fleet-sysctl is for containers with a network of their own, and shards share their "
+            "node's; give --fleet-network too"
+        )
     if wanted.kind == "wait":
         if wanted.shards is None or wanted.collector is None:
             raise ValueError(
@@ -155,7 +166,7 @@ def _launcher(wanted: FleetOptions, *, quiet: bool) -> tuple[Launcher, list[Seat
         return Nobody(), seats, ""
     from loadgen.fleet.swarm import Swarm
 
-    swarm = Swarm(wanted.image, wanted.shards)
+    swarm = Swarm(wanted.image, wanted.shards, network=wanted.network, sysctls=dict(wanted.sysctls))
     for line in swarm.notes:
         _say(line, quiet=quiet)
     return swarm, swarm.seats, route_from(swarm.addresses)

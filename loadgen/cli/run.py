@@ -272,6 +272,19 @@ from loadgen.cli.group import fail
     "--image", default="churnlab", show_default=True, help="The image of a fleet's shards."
 )
 @click.option(
+    "--fleet-network",
+    default="",
+    metavar="NAME",
+    help="An overlay network of the swarm that shards are on.  [default: their node's own network]",
+)
+@click.option(
+    "--fleet-sysctl",
+    type=types.SYSCTL,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of every shard's container, with --fleet-network. Repeatable.",
+)
+@click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     default=1,
@@ -300,6 +313,8 @@ def command(
     fleet_wait: float,
     fleet_key: Path | None,
     image: str,
+    fleet_network: str,
+    fleet_sysctl: tuple[tuple[str, str], ...],
     **chosen: Any,
 ) -> None:
     """Open short connections on a schedule and say what happened to each.
@@ -329,6 +344,8 @@ def command(
                 wait=fleet_wait,
                 key=fleet_key,
                 image=image,
+                network=fleet_network,
+                sysctls=fleet_sysctl,
             )
             code = fleet_run.execute(load, wanted, results)
     except ValueError as error:

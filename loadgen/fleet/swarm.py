@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import docker.errors
-from docker.types import RestartPolicy, SecretReference, ServiceMode
+from docker.types import EndpointSpec, RestartPolicy, SecretReference, ServiceMode
 
 from loadgen.fleet import wire
 from loadgen.fleet.engine import connect, translated
@@ -50,12 +50,21 @@ class Swarm:
     Args:
         image: its name on the manager.
         shards: None for one a node.
+        network: an overlay network that shards are on; their node's own if empty.
+        sysctls: of each shard's container, which is then in a network namespace of its own.
 
     Raises:
         FleetError: when there is no swarm to do it.
     """
 
-    def __init__(self, image: str, shards: int | None) -> None:
+    def __init__(
+        self,
+        image: str,
+        shards: int | None,
+        *,
+        network: str = "",
+        sysctls: Mapping[str, str] | None = None,
+    ) -> None:
         engine = connect()
         self._client, self._where = engine.client, engine.where
         try:
@@ -87,6 +96,7 @@ class Swarm:
         if not usable:
             raise FleetError("no node of the swarm is ready and active", "docker node ls shows why")
         self._run = ""
+        self._network, self._sysctls = network, dict(sysctls or {})
 
     @classmethod
     def of(cls, fleet: Fleet) -> Swarm:
@@ -184,7 +194,10 @@ class Swarm:
                 name=fleet.run,
                 labels=labels,
                 mode=mode,
-                networks=["host"],
+                networks=[self._network or "host"],
+                # Virtual addresses take IPVS, and nobody connects to a shard.
+                endpoint_spec=EndpointSpec(mode="dnsrr") if self._network else None,
+                sysctls=self._sysctls or None,
                 restart_policy=RestartPolicy(condition="none"),
                 secrets=[
                     SecretReference(secret.id, fleet.run, filename=_KEY, uid=_USER, mode=0o400)

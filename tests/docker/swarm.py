@@ -3,8 +3,8 @@
     control ── bridge ── node-1 … node-n, server
 
 Every host is a set of namespaces that end with its first process, so that nothing of it is ever in
-this machine's network, among its mounts or its processes. Neither overlay networks nor bridges of the
-engines' own are needed: shards use their node's network.
+this machine's network, among its mounts or its processes. Swarm's overlay networks work between them,
+but for virtual addresses, which take IPVS.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Node(Host):
         with self._log.open("ab") as log:
             self._engine = subprocess.Popen(
                 self.inside(
-                    *("dockerd", "--host", self.socket, "--bridge", "none", "--iptables=false"),
+                    *("dockerd", "--host", self.socket, "--bridge", "none"),
                     *("--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"),
                     *("--pidfile", f"{self._folder}/pid"),
                 ),

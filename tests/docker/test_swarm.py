@@ -13,8 +13,11 @@ from typing import Final
 
 import pytest
 
+from lab.analysis.store import load
+from lab.testbed.docker.names import LAB
 from loadgen.fleet.conduct import KEY_FILE
 from loadgen.run import rundir
+from loadgen.run.stored import read_about
 from loadgen.summary import Summary
 from tests.docker.conftest import ended
 from tests.docker.swarm import SERVER, Node, Swarm, swarm, until
@@ -198,3 +201,59 @@ def test_an_engine_that_is_no_manager_is_refused_with_what_to_choose(control: Co
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as silent:
         silent.bind(nobody.removeprefix("unix://"))
         assert f"no Docker engine answers at {nobody}" in refused(control.run(engine=nobody))
+
+
+def test_an_experiment_s_clients_are_on_every_node_under_the_arm_s_sysctls(
+    control: Control, tmp_path: Path
+) -> None:
+    """500 ports a node are too few in one arm and enough in the other, of fresh containers each."""
+    (tmp_path / "few.conf").write_text("net.ipv4.ip_local_port_range = 20000 20499\n")
+    (tmp_path / "many.conf").write_text("net.ipv4.ip_local_port_range = 20000 29999\n")
+    process = subprocess.Popen(
+        control.nodes.control.connected(
+            *(sys.executable, "-m", "lab", "run", "--testbed", "swarm", "--image", control._image),
+            *(
+                "--before",
+                "./few.conf",
+                "--after",
+                "./many.conf",
+                "--trials",
+                "1",
+                "--workers",
+                "1",
+            ),
+            *("--rate", "1800", "--duration", "1.5s", "--max-lateness", "10s", "--out", "report"),
+        ),
+        cwd=tmp_path,
+        env={**os.environ, "DOCKER_HOST": control.nodes.manager.socket},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    code, _, said = ended(process)
+    assert code == 3, said  # one trial proves nothing
+    stored = load(tmp_path / "report")
+    assert len(stored.trials) == 2
+    for trial in stored.trials:
+        summary = trial.summary
+        assert summary is not None
+        assert states(summary) == WHOLE
+        assert (summary.scheduled, summary.unaccounted(), summary.dropped) == (2700, 0, 0)
+        wanted = "20000 20499" if trial.trial.arm == "before" else "20000 29999"
+        for shard in sorted(trial.path.glob("shards/*")):
+            about = read_about(shard)
+            assert about is not None
+            assert about.sysctls["client"]["net.ipv4.ip_local_port_range"] == wanted
+        if trial.trial.arm == "before":
+            assert summary.causes[0].cause == "ephemeral_ports_exhausted"
+            assert [one.failed for one in summary.shards] == [pytest.approx(400, abs=20)] * 3
+        else:
+            assert summary.ok == 2700
+        assert sum(sum(one.counts.values()) for one in trial.latencies() if one.tag == "total") > 0
+    for node in control.nodes.nodes:
+        left = node.docker("ps", "--all", "--quiet", "--filter", f"label={LAB}")
+        assert left == ""
+    assert (
+        control.nodes.manager.docker("network", "ls", "--quiet", "--filter", f"label={LAB}") == ""
+    )

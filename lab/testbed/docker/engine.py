@@ -114,8 +114,12 @@ class Engine:
     def _labels(self) -> dict[str, str]:
         return {LAB: str(self._owner)}
 
-    def create_network(self, addresses: int) -> Network:
-        """Make a bridge network with room for so many addresses, in 198.18.0.0/15.
+    def create_network(self, addresses: int, driver: str = "bridge") -> Network:
+        """Make a network with room for so many addresses, in 198.18.0.0/15.
+
+        Args:
+            addresses: how many.
+            driver: `bridge`, or `overlay` for one of all nodes of a swarm.
 
         Raises:
             TestbedError: when there is no room for it.
@@ -134,7 +138,8 @@ class Engine:
                 with translated("making a network"):
                     network = self._client.networks.create(
                         self.name("net"),
-                        driver="bridge",
+                        driver=driver,
+                        attachable=driver == "overlay",
                         ipam=IPAMConfig(pool_configs=[pool]),
                         labels=self._labels,
                     )

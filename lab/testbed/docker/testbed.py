@@ -30,7 +30,7 @@ from lab.sysctl.apply import Applied
 from lab.testbed.base import ROLES, SitePlan, TestbedError, Tuned
 from lab.testbed.docker import orders
 from lab.testbed.docker import tuning as docker_tuning
-from lab.testbed.docker.engine import IMAGE, Container, Engine, Spec
+from lab.testbed.docker.engine import IMAGE, Container, Engine, Network, Spec
 from lab.testbed.docker.errors import EngineError
 from lab.testbed.docker.orders import Seen, Serve
 from lab.testbed.docker.site import DockerSite, Ordered, ServerContainer, in_thread
@@ -58,6 +58,10 @@ class DockerTestbed:
     """
 
     name = "docker"
+    driver = "bridge"
+    """Of the network between client and servers."""
+    watches = True
+    """Whether the kernels on the servers' side are sampled."""
 
     def __init__(self, image: str = IMAGE) -> None:
         self._engine = Engine(image)
@@ -159,8 +163,8 @@ class DockerTestbed:
         engine = self._engine
         kind = kind_of(plan)
         ordered = self._order(tuned)
-        network = engine.create_network(plan.servers + plan.source_addresses)
-        stack.callback(engine.remove_network, network)
+        network = engine.create_network(plan.servers + plan.source_addresses, self.driver)
+        stack.callback(self._remove_network, network)
         volume = engine.create_volume()
         stack.callback(engine.remove_volume, volume)
         addresses = network.addresses(_FIRST, plan.servers)
@@ -174,7 +178,7 @@ class DockerTestbed:
         specs = [
             Spec(
                 name=engine.name(f"{ROLE_SERVER}-{number}"),
-                command=[ROLE_SERVER, _serve(plan, ordered, first=number == 1)],
+                command=[ROLE_SERVER, _serve(plan, ordered, watch=self.watches and number == 1)],
                 network=network,
                 address=address,
                 volume=volume,
@@ -182,23 +186,32 @@ class DockerTestbed:
             )
             for number, address in enumerate(addresses, start=1)
         ]
-        _, *containers = _start(engine, [host, *specs], stack)
+        containers = _start(engine, [*specs, *([host] * self.watches)], stack)[: len(specs)]
         _each(partial(_wait_until_ready, kind, bool(plan.certificate)), containers)
-        site = DockerSite(
-            engine=engine,
-            network=network,
-            volume=volume,
-            targets=tuple(map(kind.target, addresses)),
-            sources=network.addresses(_FIRST + plan.servers, plan.source_addresses),
-            ordered=ordered,
-            baseline=self._baseline(tuned),
-            notes=(orders.CONNTRACK_NOTE,),
-            running=[
-                ServerContainer(container, address, kind.name)
-                for container, address in zip(containers, addresses, strict=True)
-            ],
+        site = self._site(
+            DockerSite(
+                engine=engine,
+                network=network,
+                volume=volume,
+                targets=tuple(map(kind.target, addresses)),
+                sources=network.addresses(_FIRST + plan.servers, plan.source_addresses),
+                ordered=ordered,
+                baseline=self._baseline(tuned),
+                notes=(orders.CONNTRACK_NOTE,),
+                running=[
+                    ServerContainer(container, address, kind.name)
+                    for container, address in zip(containers, addresses, strict=True)
+                ],
+            )
         )
         stack.callback(site.remove_client)
+        return site
+
+    def _remove_network(self, network: Network) -> None:
+        self._engine.remove_network(network)
+
+    def _site(self, site: DockerSite) -> DockerSite:
+        """Return the site as this kind of testbed has it."""
         return site
 
     def _baseline(self, tuned: Tuned | None) -> dict[str, dict[str, str]]:
@@ -224,7 +237,7 @@ def check_plan(plan: SitePlan) -> None:
         raise TestbedError("rtt: containers have no emulated round trip", "use --testbed netns")
 
 
-def _serve(plan: SitePlan, ordered: Ordered, *, first: bool) -> str:
+def _serve(plan: SitePlan, ordered: Ordered, *, watch: bool) -> str:
     """Return a server's order.
 
     Of several only the first is watched: counters of different namespaces do not add up.
@@ -232,7 +245,7 @@ def _serve(plan: SitePlan, ordered: Ordered, *, first: bool) -> str:
     order = Serve(
         server=plan.server,
         certificate=plan.certificate,
-        watch=first,
+        watch=watch,
         threads=plan.memcached_threads,
         connections=plan.memcached_connections,
         options=plan.memcached_options,

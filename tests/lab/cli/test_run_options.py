@@ -34,6 +34,10 @@ def lab(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["--fault", "resume server-1 at 2s"], "nothing to resume; add an earlier 'pause server-1"),
         (["--testbed", "docker"], "no Docker engine answers at unix://"),
         (["--testbed", "docker", "--rtt", "1ms"], "use --testbed netns"),
+        (["--testbed", "swarm"], "no Docker engine answers at unix://"),
+        (["--testbed", "swarm", "--clients", "2"], "has one address on a swarm; add nodes, or"),
+        (["--testbed", "swarm", "--fault", "kill server-1 at 1s"], "--fault is for one machine"),
+        (["--testbed", "swarm", "--allow-host-sysctls"], "--allow-host-sysctls is for one machine"),
         (["--testbed", "docker", "--servers", "201"], "at most 200, or use --testbed netns"),
     ],
 )

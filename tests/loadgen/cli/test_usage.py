@@ -92,6 +92,14 @@ CASES: list[tuple[list[str], str]] = [
     (["run", "--allow-target", "8.8.8.8/0.0.0.255"], "is not a network: write ADDRESS/PREFIX"),
     (["run", "--allow-target", "8.8.8.8/0.0.0.0"], "is not a network: write ADDRESS/PREFIX"),
     (["run", "--start-at", "noon"], "--start-at 'noon' is not a time"),
+    (
+        ["run", "--fleet", "wait", "--fleet-network", "n"],
+        "--fleet-network is a network of a swarm's",
+    ),
+    (
+        ["run", "--fleet", "swarm", "--fleet-sysctl", "net.ipv4.tcp_tw_reuse=1"],
+        "shards share their node's; give --fleet-network too",
+    ),
     (["run", "--fleet", "wait"], "--fleet wait needs --shards N and --collector HOST:PORT"),
     (["run", "--fleet", "swarm", "--netns", "web1"], "--netns names a namespace of this machine"),
     (["run", "--fleet", "swarm", "--shard", "1/2"], "--shard is given to each shard by the fleet"),
