@@ -95,7 +95,7 @@ _RAW: Final = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"nul", b"", b"\xff\
 """What stands for a value in place of JSON."""
 _TEXTS: Final = (
     *SEQUENCES, "", "a" * 70_000, "constant", "ramp:1-2", "steps:", "p(99)", "ok: count > 0",
-    "failed: rate == 0", "../../../etc/passwd", "/dev/zero", "trials/../..", "bogus", "NaN", "1e309",
+    "failed: rate == 0", "generator_outcome_bogus", "client-9", "before", "../../../etc/passwd", "/dev/zero", "trials/../..", "bogus", "NaN", "1e309",
 )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta
 
 from lab.analysis.records import Estimate, VerdictName
 from loadgen.summary import Record
@@ -60,7 +62,7 @@ class TuningLines(Record, frozen=True, kw_only=True):
     tuning: str
     source: str
     lines: list[TuningLine]
-    arms: dict[str, list[str]]
+    arms: Annotated[dict[str, list[str]], Meta(max_length=1000)]
     """The active keys of each arm."""
     tracked: bool
     """Whether the servers' namespace tracks its connections."""

@@ -15,6 +15,7 @@ from loadgen.watch.courses import Boiled, Boiler
 from loadgen.watch.recorder import RecordingError
 from loadgen.watch.recording import (
     CLOSED,
+    LARGEST_SEGMENT,
     MOMENTS,
     OPEN,
     SEGMENTS,
@@ -23,8 +24,8 @@ from loadgen.watch.recording import (
 )
 
 _CHUNK: Final = 1 << 16
-_MOST_BYTES: Final = 1 << 28
-"""Of one segment, uncompressed: ours have a few million."""
+_MOST_BYTES: Final = 2 * LARGEST_SEGMENT
+"""Of one segment, uncompressed."""
 _MOST_SEGMENTS: Final = 100_000
 _MOST_MOMENTS: Final = 4000
 
@@ -65,11 +66,12 @@ def read(directory: Path) -> Boiled:
 
 
 def _ours(path: Path) -> bool:
-    """Return whether it is a plain file with a name of ours: no link, device or pipe."""
+    """Return whether it is a plain file with a name and a size of ours: no link, device or pipe."""
     if not path.name.endswith((OPEN, CLOSED)):
         return False
     with suppress(OSError):
-        return stat.S_ISREG(path.lstat().st_mode)
+        found = path.lstat()
+        return stat.S_ISREG(found.st_mode) and found.st_size <= _MOST_BYTES
     return False
 
 

@@ -23,6 +23,7 @@ from loadgen.files import unwritten, write_all, write_whole
 from loadgen.watch.moments import Marks
 from loadgen.watch.recording import (
     CLOSED,
+    LARGEST_SEGMENT,
     MOMENTS,
     OPEN,
     SEGMENTS,
@@ -112,7 +113,7 @@ class Recorder:
                 self._warn(f"recording to {self._directory} goes on")
 
     def _add(self, line: WatchLine, session: Session, now: float) -> None:
-        if self._descriptor < 0 or self._written >= self._most / _PARTS:
+        if self._descriptor < 0 or self._written >= min(self._most / _PARTS, LARGEST_SEGMENT):
             self._rotate(session, now)
         t = round(now - self._origin, 3)
         self._write(Tick(t=t, **changes(self._before, line.values)))

@@ -21,6 +21,8 @@ SCHEMA: Final = "churnlab.recording/1"
 MOMENTS: Final = "moments.jsonl"
 SEGMENTS: Final = "segments"
 OPEN, CLOSED = ".jsonl", ".jsonl.gz"
+LARGEST_SEGMENT: Final = 64 << 20
+"""Bytes of a segment before it is compressed, however much a recording may take in all."""
 LONGEST_LINE: Final = 1 << 20
 """Bytes of a line that is read; ours are a few thousand."""
 
