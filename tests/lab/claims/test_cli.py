@@ -64,7 +64,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "x.json"
     done = lab("--only", "default-port-range", "--json", str(missing), "--quiet")
     assert done.returncode == 2
-    assert done.stderr == f"error: cannot write {missing}: No such file or directory\n"
+    assert done.stderr == f"error: cannot write {missing}: there is no directory {missing.parent}\n"
 
 
 @pytest.mark.kernel
