@@ -84,14 +84,13 @@ def jobs(target: str, image: str) -> list[Job]:
 
 def sysctls() -> dict[str, str]:
     """Return the values under net/ that belong to no single interface."""
-    root = Path("/proc/sys/net")
     found = {}
-    for path in root.rglob("*"):
-        names = path.relative_to(root).parts
-        if {"conf", "neigh"} & set(names) or not (path.is_file() and path.stat().st_mode & 0o200):
-            continue  # what nobody may write is a count
-        with suppress(OSError):
-            found["/".join(names)] = path.read_text()
+    for folder, folders, names in os.walk("/proc/sys/net"):
+        folders[:] = [name for name in folders if name not in {"conf", "neigh"}]
+        for path in (Path(folder, name) for name in names):
+            with suppress(OSError):
+                if path.stat().st_mode & 0o200:  # what nobody may write is a count
+                    found[str(path)] = path.read_text()
     return found
 
 

@@ -63,6 +63,30 @@ def test_a_lab_without_namespaces_says_what_it_needs(
 
 
 @pytest.mark.kernel
+def test_the_setting_that_turns_user_namespaces_off_is_named(tmp_path: Path) -> None:
+    """In a user namespace of the test's own, whose limit is its own too (user_namespaces(7))."""
+    off = "echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all"
+    done = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            f"{off} {sys.executable} -m lab claims",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    line = one_line(done)
+    assert "user.max_user_namespaces=0 forbids it here; run as root, or let the admin" in line
+
+
+@pytest.mark.kernel
 def test_a_read_only_proc_sys_is_named(tmp_path: Path) -> None:
     """As in a container that may make namespaces all the same."""
     read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys"
