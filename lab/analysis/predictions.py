@@ -34,6 +34,8 @@ from loadgen.summary import Summary
 
 _NEAR: Final = 0.05
 """Within this share of a predicted capacity a load may go either way, and contradicts nothing."""
+_SETTLES: Final = frozenset({"port_search_slow", "ports_exhausted"})
+"""What throttles a load to what it can hold; a full table drops of it whatever comes."""
 _ENTRIES: Final = "nf_conntrack_entries"
 _TIME_WAIT: Final = "sockstat_TCP_tw"
 
@@ -134,7 +136,11 @@ def _capacity(
 ) -> list[Prediction]:
     if found.sustainable_rate is None:
         return []
-    settled = found.ports.hold < (situation.load.duration or 0) and not found.holds
+    settled = (
+        found.bound_by in _SETTLES
+        and found.ports.hold < (situation.load.duration or 0)
+        and not found.holds
+    )
     losing = [s.rate.achieved for s in summaries if s.lost]
     # Asked for more than it can hold, a load with reuse settles at what it can.
     measured = _median(losing) if settled and losing else None

@@ -151,6 +151,8 @@ def silent_limits(name: LimitName, filling: Filling, search: Search) -> list[Lim
     if at is None or after is None:
         return []
     timeout = search.load.timeout
+    # A load that has ended by the time of the first loss starts nothing more.
+    ended = math.inf if search.load.duration is None else search.load.duration
     return [
         Limit(
             name=name,
@@ -160,7 +162,7 @@ def silent_limits(name: LimitName, filling: Filling, search: Search) -> list[Lim
             loses=True,
             # The SYN is dropped and repeated; the connection is lost when its time is up.
             lost_at=at + timeout,
-            lost_after=search.started(at + timeout),
+            lost_after=search.started(min(at + timeout, ended)),
         )
     ]
 

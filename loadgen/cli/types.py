@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import click
 
+from loadgen.config.options import MAX_SHARDS
 from loadgen.config.schedule import MOST_RATE
 from loadgen.target import Network
 from loadgen.units import parse_duration, shortened, whole
 
-MAX_SHARDS: Final = 100_000
 """More machines than anybody has; arrival numbers stay far below 2**63 with it."""
 
 

@@ -24,7 +24,9 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Several = Annotated[int, Meta(ge=1, le=2**53)]
 Workers = Annotated[int, Meta(ge=1, le=4096)]
-Rate = Annotated[float, Meta(gt=0, le=schedules.MOST_RATE)]
+MAX_SHARDS: Final = 100_000
+Rate = Annotated[float, Meta(gt=0, le=schedules.MOST_RATE * MAX_SHARDS)]
+"""Of a run; of all its shards together."""
 Span = Annotated[float, Meta(ge=1e-6, le=LONGEST)]
 """Seconds."""
 

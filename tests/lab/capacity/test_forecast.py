@@ -220,3 +220,16 @@ def test_time_wait_with_reuse_counts_ports_not_connections() -> None:
     """Measured with 30,000 quick ports at 4,900/s for 3 s: 12,712 sockets after 14,700."""
     situation = Situation(load=Load(rate=4_900, duration=3.0), settings=Settings(**WIDE))  # type: ignore[arg-type]
     assert time_wait_sockets(situation, 3.0) == pytest.approx(12_712, rel=0.01)
+
+
+def test_a_load_that_has_ended_starts_nothing_until_its_first_time_out() -> None:
+    """Full after 2.5 s, the first SYN given up at 5.5 s: of a load of 5 s all have started by then."""
+    load = Load(rate=2_000, duration=5.0, tracked=True, timeout=3.0)
+    settings = Settings(tracked_most=5_000, tracked_time_wait=120)
+    (first,) = [
+        limit
+        for limit in forecast(Situation(load=load, settings=settings)).limits
+        if limit.name == "conntrack_full"
+    ]
+    assert first.lost_at == pytest.approx(5.5)
+    assert first.lost_after == 10_000
