@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.analysis import text
+from lab.claims.behind_nat import BEHIND_NAT
 from lab.claims.records import Claims, Result, Verdict
 from loadgen.foreign import markdown as escape
 from loadgen.report.plain import plain
@@ -82,6 +83,7 @@ def _details(result: Result) -> list[RenderableType]:
         ("article", result.quote or _OUTSIDE),
         ("reading", result.reading),
         ("do", result.instead),
+        ("behind a NAT", BEHIND_NAT.get(result.name, "")),
     )
     parts += [Padding(Text(f"{label}: {words}"), _INDENT) for label, words in told if words]
     parts += [Padding(Text(f"- {line}", style="dim"), _INDENT) for line in result.evidence]
@@ -107,6 +109,11 @@ def renderable(claims: Claims, *, details: bool = False) -> RenderableType:
         )
         for result in _surprises(claims)
     ]
+    changed = sum(result.name in BEHIND_NAT for result in claims.claims)
+    if changed:
+        ending.append(
+            Text(f"behind a NAT {changed} of these read differently: --details says how", "dim")
+        )
     more = [part for result in claims.claims for part in _details(result)] if details else []
     return Group(table, *more, *ending)
 
@@ -134,6 +141,8 @@ def section(result: Result) -> list[str]:
         lines.append(f"- found: {escape(result.figure)}")
     if result.instead:
         lines.append(f"- do: {escape(result.instead)}")
+    if result.name in BEHIND_NAT:
+        lines.append(f"- behind a NAT: {escape(BEHIND_NAT[result.name])}")
     lines += [f"- {escape(line)}" for line in result.evidence]
     if result.sources:
         lines.append(f"- sources: {escape('; '.join(result.sources))}")

@@ -13,8 +13,8 @@ from loadgen.cli.group import tell
 
 @click.command(
     epilog="A refuted claim is a finding, not a failure: the exit code is 0 when all experiments "
-    "ran, and 3 when one of them went wrong. Tested between two hosts; docs/topologies.md says which "
-    "claims read differently behind a NAT."
+    "ran, and 3 when one of them went wrong. Tested between two hosts; --details says of "
+    "each claim that reads differently behind a NAT what becomes of it there."
 )
 @click.option("--only", multiple=True, metavar="NAME", help="Test this claim only; repeatable.")
 @click.option("--list", "only_list", is_flag=True, help="Name the claims, test nothing.")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from lab.claims import by_kernel, render
+from lab.claims.behind_nat import BEHIND_NAT
 from lab.claims.catalogue import ENTRIES
 from lab.claims.outcome import Failed, Found
 from lab.claims.records import ByKernel, Claims
@@ -104,6 +105,15 @@ def test_words_from_outside_stay_words() -> None:
     page = render.markdown(made(claims=results(ENTRIES, outcome, PLACE)))
     assert "a | b" not in page
     assert "\n# c" not in page
+
+
+def test_what_changes_behind_a_nat_is_said_of_claims_that_there_are() -> None:
+    assert BEHIND_NAT.keys() <= {entry.name for entry in ENTRIES}
+    outcome = {kind: Failed("x", 0.1) for kind in OF}
+    claims = made(claims=results(ENTRIES, outcome, PLACE))
+    assert render.markdown(claims).count("- behind a NAT: ") == len(BEHIND_NAT)
+    assert render.terminal(claims, details=True).count("behind a NAT: ") == len(BEHIND_NAT)
+    assert f"behind a NAT {len(BEHIND_NAT)} of these" in render.terminal(claims)
 
 
 def test_the_kept_page_is_of_a_real_run_and_of_this_catalogue() -> None:
