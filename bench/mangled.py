@@ -14,7 +14,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.mangling import MEMORY, SECONDS, Case, stock, try_one
+from tests.mangling.cases import MEMORY, SECONDS, Case, try_one
+from tests.mangling.stock import stock
 
 
 def shown(case: Case) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.mangling import stock, try_one
+from tests.mangling.cases import try_one
+from tests.mangling.stock import stock
 
 SEEDS = 200
 PATIENCE = 60.0

@@ -32,7 +32,8 @@ from loadgen.watch.courses import Boiled
 from loadgen.watch.recording import Head
 from tests.lab.synthetic import write_experiment
 from tests.loadgen.synthetic import Plan, write_run
-from tests.mangling import CONTROL, SEQUENCES
+from tests.mangling.cases import CONTROL
+from tests.mangling.damage import SEQUENCES
 
 SMALL: Final = Plan(rate=500, duration=0.5, collapse=False)
 
