@@ -15,6 +15,7 @@ from loadgen.units import LONGEST, exact, parse_duration
 ELSEWHERE = {
     *("start_at", "out", "json_file", "junit", "quiet"),
     *("fleet", "shards", "collector", "fleet_wait", "fleet_key", "image"),
+    *("fleet_network", "fleet_sysctl"),
 }
 """Options of the command that say nothing about the load."""
 

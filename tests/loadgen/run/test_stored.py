@@ -118,7 +118,7 @@ def test_damage_names_the_files_as_asked(tmp_path: Path) -> None:
     [
         ("config.duration", 0, "Expected `float` >= 1e-06 - at `$.config.duration`"),
         ("config.rate", 0, "Expected `float` > 0.0 - at `$.config.rate`"),
-        ("config.rate", 1e308, "Expected `float` <= 10000000.0 - at `$.config.rate`"),
+        ("config.rate", 1e308, "Expected `float` <= 1000000000000.0 - at `$.config.rate`"),
         ("config.rate", None, "schedule 'constant' needs --rate"),
         ("config.schedule", "bogus", "'bogus' is not a schedule"),
         ("config.shard", [0, 0], "Expected `int` >= 1 - at `$.config.shard[1]`"),
