@@ -158,6 +158,15 @@ class Engine:
         with translated("removing a network"), suppress(docker.errors.NotFound):
             self._client.api.remove_network(network.id)
 
+    def has_network(self, network: Network) -> bool:
+        """Whether the engine still knows a network; a swarm's goes some time after its removal."""
+        with translated("looking for a network"):
+            try:
+                self._client.api.inspect_network(network.id)
+            except docker.errors.NotFound:
+                return False
+        return True
+
     def create_volume(self) -> str:
         """Make a volume and return its name."""
         with translated("making a volume"):

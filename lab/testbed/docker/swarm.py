@@ -73,17 +73,22 @@ class SwarmTestbed(DockerTestbed):
             raise TestbedError(error.problem, error.remedy) from error
 
     def _remove_network(self, network: Network) -> None:
-        """Remove a network as soon as its tasks have left it."""
+        """Remove a network as soon as its tasks have left it, and wait until it is gone.
+
+        The swarm takes the order and carries it out later, on this engine as on the others.
+        """
         deadline = time.monotonic() + _IN_USE
         while True:
             try:
                 self._engine.remove_network(network)
+                gone = not self._engine.has_network(network)
             except EngineError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.2)
-            else:
+                gone = False
+            if gone or time.monotonic() > deadline:
                 return
+            time.sleep(0.2)
 
     def _site(self, site: DockerSite) -> DockerSite:
         return SwarmSite(

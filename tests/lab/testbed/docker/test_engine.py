@@ -26,6 +26,7 @@ from lab.testbed.base import TestbedError
 from lab.testbed.docker import orders
 from lab.testbed.docker.engine import Container, Engine, Leftover, Network
 from lab.testbed.docker.errors import EngineError, NoEngineError
+from lab.testbed.docker.swarm import SwarmTestbed
 from loadgen.fleet import engine as engines
 from loadgen.fleet.engine import endpoint
 from loadgen.fleet.errors import FleetError
@@ -284,3 +285,27 @@ def test_the_engine_is_looked_for_where_the_docker_command_looks(
 def test_the_dockerfile_and_the_lab_are_of_one_version() -> None:
     dockerfile = (Path(__file__).parents[4] / "Dockerfile").read_text()
     assert f'LABEL {orders.LABEL}="{orders.VERSION}"' in dockerfile
+
+
+class _Slow:
+    """An engine whose network is in use at first, and gone some time after the order was taken."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def remove_network(self, _: Network) -> None:
+        self.asked.append("remove")
+        if len(self.asked) == 1:
+            raise EngineError("network", "it is in use by a task")
+
+    def has_network(self, _: Network) -> bool:
+        self.asked.append("has")
+        return self.asked.count("has") < 3
+
+
+def test_a_swarm_s_network_is_waited_for_until_it_is_gone() -> None:
+    """The order to remove it was taken for the deed, and the network was still there."""
+    testbed, engine = object.__new__(SwarmTestbed), _Slow()
+    testbed._engine = engine  # type: ignore[assignment]
+    testbed._remove_network(_network())
+    assert engine.asked == ["remove", *("remove", "has") * 3]
