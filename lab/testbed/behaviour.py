@@ -1,8 +1,7 @@
 """How this kernel looks for a port, found by looking: its version number may say something else.
 
-Distributions and the stable series take changes back: the random steps of 5.18 are in 5.10.119 and
-5.15.44 too, and a distribution's 5.14 may have what came with 6.x. What decides a forecast and shows
-within a few connections is therefore tried: in a namespace of its own, over loopback, some sockets are
+Distributions and the stable series take changes back: Debian's 5.10.0-32 has the random steps of 5.18,
+as this look showed. What decides a forecast and shows within a few connections is therefore tried: in a namespace of its own, over loopback, some sockets are
 connected to one listener, and the ports that they got tell how they were found
 (`__inet_hash_connect` in net/ipv4/inet_hashtables.c):
 
@@ -32,7 +31,7 @@ from loadgen.sampling.namespace import NamespaceError, new_namespace, run_inside
 from loadgen.summary import Environment
 
 _LOOKS: Final = 16
-"""Connections of a look. The random steps are 1 to 8: none longer than 1 in 15 of them is 1 in 8 to the 15."""
+"""Connections of a look. Random steps are 1 to 8 ports of a kind: all fifteen are 1 once in 8^15 looks."""
 _SPAN: Final = (40_000, 49_999)
 """An even number of ports, the first one even: no parity is preferred for the range's sake."""
 _PORTS: Final = _SPAN[1] - _SPAN[0] + 1
